@@ -82,8 +82,11 @@ func run(t testing.TB, s server, addr string) error {
 	if err := cmd.Start(); err != nil {
 		return errors.Join(err, log.Close())
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // the status says nothing: a server ends by a signal
+		close(exited)
+	}()
 	stop := func() error {
 		return errors.Join(alive.Close(), awaitExit(cmd, exited), log.Close())
 	}
@@ -99,7 +102,7 @@ func run(t testing.TB, s server, addr string) error {
 	return nil
 }
 
-func awaitReady(s server, addr string, exited chan error) error {
+func awaitReady(s server, addr string, exited <-chan struct{}) error {
 	deadline := time.After(startTimeout)
 	for {
 		answer := s.ready(addr)
@@ -107,9 +110,8 @@ func awaitReady(s server, addr string, exited chan error) error {
 			return nil
 		}
 		select {
-		case err := <-exited:
-			exited <- err // for awaitExit
-			return fmt.Errorf("%w: %w", errExited, errors.Join(err, answer))
+		case <-exited:
+			return fmt.Errorf("%w: %w", errExited, answer)
 		case <-deadline:
 			return fmt.Errorf("no answer on %s within %v: %w", addr, startTimeout, answer)
 		case <-time.After(10 * time.Millisecond):
@@ -117,9 +119,7 @@ func awaitReady(s server, addr string, exited chan error) error {
 	}
 }
 
-// awaitExit returns once the process is gone. Its status says nothing: it ends
-// by a signal.
-func awaitExit(cmd *exec.Cmd, exited <-chan error) error {
+func awaitExit(cmd *exec.Cmd, exited <-chan struct{}) error {
 	select {
 	case <-exited:
 		return nil

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Installs what the tests need on a Debian machine that has Go: Debian packages
+# for the commands that are missing, and two Go programs at fixed versions, built
+# once into the cache directory. What is there already is left alone.
+set -euo pipefail
+
+bin=${XDG_CACHE_HOME:-$HOME/.cache}/rekey/bin
+
+# command:package; gcc is for the race detector, Redis and MinIO are what the
+# tests of queue and store talk to, FFmpeg is the decryptor they compare with.
+wanted=(make:make git:git gcc:gcc redis-server:redis-server ffmpeg:ffmpeg openssl:openssl)
+
+go_tools=(
+  minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+  golangci-lint=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+)
+
+command -v go >/dev/null || { echo "tools.sh: Go is not installed, see https://go.dev/doc/install" >&2; exit 1; }
+
+missing=()
+for pair in "${wanted[@]}"; do
+  command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+done
+# The C library's headers have no command to look for.
+[[ " ${missing[*]-} " != *" gcc "* ]] || missing+=(libc6-dev)
+
+if ((${#missing[@]})); then
+  command -v apt-get >/dev/null || { echo "tools.sh: no apt-get here; install: ${missing[*]}" >&2; exit 1; }
+  root=()
+  ((EUID == 0)) || root=(sudo)
+  echo "tools.sh: installing ${missing[*]}"
+  "${root[@]}" apt-get update -q
+  # policy-rc.d would be the way to keep Debian from starting its own Redis;
+  # tests start theirs on another port, so that one does no harm.
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+fi
+
+mkdir -p "$bin"
+for pair in "${go_tools[@]}"; do
+  name=${pair%%=*} module=${pair#*=}
+  if [[ -x $bin/$name ]] && go version -m "$bin/$name" | grep -q "[[:space:]]${module##*@}\b"; then
+    continue
+  fi
+  echo "tools.sh: building $module (once)"
+  GOBIN=$bin go install "$module"
+done
