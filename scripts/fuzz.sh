@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzzer of the module for FUZZTIME (default 10s) each. One that is
-# not found by its name fails, as does a module without any.
+# Runs every fuzzer of the module for FUZZTIME (default 10s) each, and stops at the
+# first that finds something. A module without any fuzzer is a failure too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
