@@ -1,0 +1,89 @@
+package hls
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/seed-6133abe0/rekey/evidence"
+	"github.com/seed-6133abe0/rekey/key"
+)
+
+// FuzzPlaylist: what parses is byte-identical after an edit that changes nothing,
+// and after one that writes each reference as it was.
+func FuzzPlaylist(f *testing.F) {
+	for _, b := range playlists(f) {
+		f.Add(b)
+	}
+	f.Add([]byte(messy))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := Parse("p", b)
+		if err != nil {
+			return
+		}
+		for i := range p.Keys {
+			_, _ = KeyTagKIDs(&p.Keys[i])
+			_, _, _ = RekeyKeyTag(&p.Keys[i], key.Changes{})
+		}
+		for _, fn := range []func(Ref) (Replacement, error){
+			keep,
+			func(r Ref) (Replacement, error) { return Replacement{URI: r.URI}, nil },
+		} {
+			out, err := p.Edit(fn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(out, b) {
+				t.Fatalf("edited to %q", out)
+			}
+		}
+	})
+}
+
+// FuzzAttributeList: spans lie in the text, hold the values, and stand in order.
+func FuzzAttributeList(f *testing.F) {
+	f.Add(`METHOD=AES-128,URI="../key.bin",IV=0x0f1e2d3c4b5a69788796a5b4c3d2e1f0`)
+	f.Add(` A = "x,y" , B=1.5,C=640x360 `)
+	f.Add(`A="`)
+	f.Fuzz(func(t *testing.T, s string) {
+		as, err := parseAttributes(s, 0)
+		if err != nil {
+			return
+		}
+		last := 0
+		for _, a := range as {
+			if a.at.start < last || a.at.end < a.at.start || a.at.end > len(s) || s[a.at.start:a.at.end] != a.value {
+				t.Fatalf("attribute %+v of %q", a, s)
+			}
+			last = a.at.end
+		}
+	})
+}
+
+// FuzzAES128Segment: any bytes are refused or rekeyed to the same clear bytes in
+// the same length.
+func FuzzAES128Segment(f *testing.F) {
+	for _, s := range clipSegments(f)[:2] {
+		f.Add(s.body[:2048])
+	}
+	f.Add(tsMedia(3))
+	old, now := clipKey(f), key.NewContentKey()
+	iv := key.SequenceIV(1)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		rekeyer := NewRekeyer(key.Change{Old: old, New: now})
+		// As ciphertext it is almost always refused; as media it is encrypted first.
+		if res, err := rekeyer.Segment("raw", iv, b); err == nil && !bytes.Equal(res.Out, stdEncrypt(now, iv, res.Clear)) {
+			t.Fatal("wrong ciphertext")
+		}
+		src := stdEncrypt(old, iv, b)
+		res, err := rekeyer.Segment("s", iv, src)
+		if err != nil {
+			if res.Evidence.Verdict() == evidence.Right {
+				t.Fatalf("right evidence beside %v", err)
+			}
+			return
+		}
+		if !bytes.Equal(res.Clear, b) || !bytes.Equal(res.Out, stdEncrypt(now, iv, b)) || len(res.Out) != len(src) {
+			t.Fatal("wrong result")
+		}
+	})
+}

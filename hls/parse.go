@@ -1,0 +1,241 @@
+package hls
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+const byteOrderMark = "\uFEFF"
+
+// Parse reads a playlist. object is its name in errors. b is copied. What is
+// legal and not handled parses, and is reported by [Playlist.Unsupported].
+func Parse(object string, b []byte) (*Playlist, error) {
+	if len(b) > MaxPlaylistBytes {
+		return nil, &Error{Object: object, Line: 1, Class: ErrLimit,
+			Reason: fmt.Sprintf("playlist has %d bytes, at most %d are read", len(b), MaxPlaylistBytes)}
+	}
+	ps := parser{text: string(b), p: &Playlist{object: object, raw: []byte(string(b))}}
+	ps.next = len(ps.text) - len(strings.TrimPrefix(ps.text, byteOrderMark))
+	if !ps.advance() || ps.line() != "#EXTM3U" {
+		return nil, ps.malformed(0, "first line is not #EXTM3U (RFC 8216 §4.3.1.1)")
+	}
+	for ps.advance() {
+		if ps.lineNumber > MaxPlaylistLines {
+			return nil, ps.fail(ErrLimit, 0, fmt.Sprintf("playlist has more than %d lines", MaxPlaylistLines))
+		}
+		if err := ps.parseLine(); err != nil {
+			return nil, err
+		}
+	}
+	return ps.finish()
+}
+
+// parser walks over the lines. Its state is what the tags before a line say of
+// it.
+type parser struct {
+	text string
+	p    *Playlist
+
+	next       int  // start of the line after this one
+	at         span // this line, without its end and the blanks around it
+	lineNumber int
+
+	tags  []*KeyTag // what Playlist.Keys will hold
+	keys  []*KeyTag // in force; never changed in place, segments share it
+	initS *InitSection
+
+	variantLine  int // line of the EXT-X-STREAM-INF that waits for its URI
+	infLine      int // line of the EXTINF that waits for its URI
+	gap          bool
+	rng          *ByteRange
+	rngLine      int
+	rngNoOffset  bool
+	sequence     uint64
+	sequenceSet  bool
+	mediaTagLine int // first tag that only a media playlist has
+}
+
+// advance moves to the next line: LF or CRLF ends it (RFC 8216 §4.1).
+func (ps *parser) advance() bool {
+	if ps.next >= len(ps.text) && ps.lineNumber > 0 {
+		return false
+	}
+	ps.lineNumber++
+	start := ps.next
+	end := len(ps.text)
+	if n := strings.IndexByte(ps.text[start:], '\n'); n >= 0 {
+		end = start + n
+		ps.next = end + 1
+	} else {
+		ps.next = end
+	}
+	if end > start && ps.text[end-1] == '\r' {
+		end--
+	}
+	for end > start && (ps.text[end-1] == ' ' || ps.text[end-1] == '\t') {
+		end--
+	}
+	for start < end && (ps.text[start] == ' ' || ps.text[start] == '\t') {
+		start++
+	}
+	ps.at = span{start, end}
+	return true
+}
+
+func (ps *parser) line() string { return ps.text[ps.at.start:ps.at.end] }
+
+func (ps *parser) fail(class error, within int, reason string) error {
+	return &Error{Object: ps.p.object, Line: ps.lineNumber, Offset: int64(ps.at.start + within), Reason: reason, Class: class}
+}
+
+func (ps *parser) malformed(within int, reason string) error {
+	return ps.fail(ErrMalformed, within, reason)
+}
+
+// refuse remembers the first thing that is not handled.
+func (ps *parser) refuse(line int, reason string) {
+	if ps.p.unsupported == nil {
+		ps.p.unsupported = &Error{Object: ps.p.object, Line: line, Reason: reason, Class: ErrUnsupported}
+	}
+}
+
+func (ps *parser) parseLine() error {
+	line := ps.line()
+	switch {
+	case line == "":
+		return nil
+	case strings.HasPrefix(line, "#EXT"):
+		name, _, hasValue := strings.Cut(line, ":")
+		value := len(name)
+		if hasValue {
+			value++
+		}
+		return ps.tag(name, value)
+	case line[0] == '#':
+		return nil
+	default:
+		return ps.uriLine(line)
+	}
+}
+
+func (ps *parser) uriLine(line string) error {
+	if !plainText(line) {
+		return ps.malformed(0, "URI has control characters or is not UTF-8")
+	}
+	switch {
+	case ps.variantLine > 0:
+		ps.variantLine = 0
+		ps.addRef(Ref{Role: Variant, URI: line}, spot{uri: ps.at})
+		return nil
+	case ps.infLine > 0:
+		ps.addRef(Ref{Role: Segment, URI: line}, spot{uri: ps.at})
+		return ps.segment(line)
+	default:
+		return ps.malformed(0, "URI without an EXTINF or EXT-X-STREAM-INF before it")
+	}
+}
+
+func (ps *parser) addRef(r Ref, s spot) {
+	r.Line = ps.lineNumber
+	ps.p.Refs = append(ps.p.Refs, r)
+	ps.p.spots = append(ps.p.spots, s)
+}
+
+// segment ends what the tags since the last URI said of this one.
+func (ps *parser) segment(uri string) error {
+	p := ps.p
+	n := uint64(len(p.Segments))
+	if ps.sequence > math.MaxUint64-n {
+		return ps.malformed(0, "media sequence number overflows")
+	}
+	s := MediaSegment{URI: uri, Line: ps.lineNumber, Sequence: ps.sequence + n, Keys: ps.keys, Map: ps.initS, Gap: ps.gap}
+	if ps.rng != nil {
+		r := *ps.rng
+		if ps.rngNoOffset {
+			// RFC 8216 §4.3.2.2: it begins where the sub-range of the same
+			// resource in the segment before ends.
+			if n == 0 || p.Segments[n-1].Range == nil || p.Segments[n-1].URI != uri {
+				return ps.malformed(0, "EXT-X-BYTERANGE has no offset and the segment before is no sub-range of this resource")
+			}
+			prev := p.Segments[n-1].Range
+			r.Offset = prev.Offset + prev.Length
+		}
+		if r.Offset > math.MaxInt64-r.Length {
+			return ps.malformed(0, "EXT-X-BYTERANGE overflows")
+		}
+		s.Range = &r
+	}
+	ps.judge(s)
+	p.Segments = append(p.Segments, s)
+	ps.infLine, ps.gap, ps.rng, ps.rngNoOffset = 0, false, nil, false
+	return nil
+}
+
+func (ps *parser) finish() (*Playlist, error) {
+	p := ps.p
+	switch {
+	case ps.variantLine > 0:
+		return nil, ps.malformed(0, fmt.Sprintf("EXT-X-STREAM-INF of line %d has no URI", ps.variantLine))
+	case ps.infLine > 0:
+		return nil, ps.malformed(0, fmt.Sprintf("EXTINF of line %d has no URI", ps.infLine))
+	case p.Multivariant && ps.mediaTagLine > 0:
+		// RFC 8216 §4.1: it must be one or the other.
+		return nil, ps.malformed(0, fmt.Sprintf("multivariant playlist has a media playlist's tag in line %d", ps.mediaTagLine))
+	case !p.Multivariant && !p.EndList:
+		ps.refuse(ps.lineNumber, "no EXT-X-ENDLIST: a live playlist")
+	}
+	p.Keys = make([]KeyTag, len(ps.tags))
+	for i, t := range ps.tags {
+		p.Keys[i] = *t
+	}
+	return p, nil
+}
+
+// list reads the attribute list that begins at index from of the line.
+func (ps *parser) list(from int) (attributes, error) {
+	as, err := parseAttributes(ps.line(), from)
+	if err != nil {
+		var le *listError
+		if errors.As(err, &le) {
+			return nil, ps.malformed(le.at, le.reason)
+		}
+		return nil, ps.malformed(from, err.Error())
+	}
+	return as, nil
+}
+
+// absolute turns a span within the line into one within the playlist.
+func (ps *parser) absolute(s span) span {
+	return span{ps.at.start + s.start, ps.at.start + s.end}
+}
+
+// parseDecimal reads a decimal-integer (RFC 8216 §4.2): digits only, below 2^64.
+func parseDecimal(s string) (uint64, bool) {
+	if s == "" || s[0] < '0' || s[0] > '9' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	return n, err == nil
+}
+
+// parseRange reads <n>[@<o>] (RFC 8216 §4.3.2.2).
+func parseRange(s string) (r ByteRange, hasOffset, ok bool) {
+	length, offset, hasOffset := strings.Cut(s, "@")
+	n, ok := parseDecimal(length)
+	if !ok || n > math.MaxInt64 {
+		return r, false, false
+	}
+	r.Length = int64(n)
+	if !hasOffset {
+		return r, false, true
+	}
+	o, ok := parseDecimal(offset)
+	if !ok || o > math.MaxInt64 || r.Length > math.MaxInt64-int64(o) {
+		return r, false, false
+	}
+	r.Offset = int64(o)
+	return r, true, true
+}

@@ -1,0 +1,281 @@
+package hls
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/seed-6133abe0/rekey/fixtures"
+	"github.com/seed-6133abe0/rekey/key"
+)
+
+// library returns the fixtures that match the pattern; none is a failure.
+func library(t testing.TB, pattern string) map[string][]byte {
+	t.Helper()
+	names, err := fs.Glob(fixtures.Library(), pattern)
+	if err != nil || len(names) == 0 {
+		t.Fatalf("glob %q: %d files, err %v", pattern, len(names), err)
+	}
+	files := map[string][]byte{}
+	for _, name := range names {
+		b, err := fs.ReadFile(fixtures.Library(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = b
+	}
+	return files
+}
+
+func playlists(t testing.TB) map[string][]byte {
+	t.Helper()
+	all := library(t, "*/*.m3u8")
+	for name, b := range library(t, "*/*/*.m3u8") {
+		all[name] = b
+	}
+	return all
+}
+
+func mustParse(t testing.TB, text string) *Playlist {
+	t.Helper()
+	p, err := Parse("p.m3u8", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestLibraryPlaylistsAreSupported(t *testing.T) {
+	for name, b := range playlists(t) {
+		p, err := Parse(name, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Unsupported(); err != nil {
+			t.Error(err)
+		}
+		if want := strings.HasSuffix(name, "master.m3u8"); p.Multivariant != want {
+			t.Errorf("%s: Multivariant %v, want %v", name, p.Multivariant, want)
+		}
+		if !p.Multivariant && len(p.Segments) != 4 {
+			t.Errorf("%s: %d segments, want 4", name, len(p.Segments))
+		}
+	}
+}
+
+func TestKeysInForce(t *testing.T) {
+	p := mustParse(t, `#EXTM3U
+#EXT-X-MEDIA-SEQUENCE:18446744073709551610
+#EXTINF:1,
+clear0.ts
+#EXT-X-KEY:METHOD=AES-128,URI="k0",IV=0X000102030405060708090A0B0C0D0E0F
+#EXTINF:1,
+a.ts
+#EXTINF:1,
+b.ts
+#EXT-X-KEY:METHOD=NONE
+#EXTINF:1,
+clear1.ts
+#EXT-X-KEY:METHOD=AES-128,URI="k1"
+#EXT-X-DISCONTINUITY
+#EXTINF:1,
+c.ts
+#EXT-X-GAP
+#EXTINF:1,
+gap.ts
+#EXT-X-ENDLIST
+`)
+	if err := p.Unsupported(); err != nil {
+		t.Fatal(err)
+	}
+	explicit, err := key.ParseIV("0x000102030405060708090a0b0c0d0e0f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const first = 18446744073709551610
+	want := []struct {
+		uri, key string
+		iv       key.IV
+		gap      bool
+	}{
+		{"clear0.ts", "", key.IV{}, false},
+		{"a.ts", "k0", explicit, false},
+		{"b.ts", "k0", explicit, false},
+		{"clear1.ts", "", key.IV{}, false},
+		{"c.ts", "k1", key.SequenceIV(first + 4), false},
+		{"gap.ts", "k1", key.SequenceIV(first + 5), true},
+	}
+	if len(p.Segments) != len(want) {
+		t.Fatalf("%d segments, want %d", len(p.Segments), len(want))
+	}
+	for i, w := range want {
+		s := p.Segments[i]
+		if s.URI != w.uri || s.Gap != w.gap || s.Sequence != first+uint64(i) {
+			t.Errorf("segment %d is %+v", i, s)
+		}
+		switch {
+		case w.key == "" && s.Keys != nil:
+			t.Errorf("%s: has keys, want clear", s.URI)
+		case w.key != "" && (len(s.Keys) != 1 || s.Keys[0].URI != w.key || s.IV(s.Keys[0]) != w.iv):
+			t.Errorf("%s: keys %+v, want %s with %v", s.URI, s.Keys, w.key, w.iv)
+		}
+	}
+	if len(p.Keys) != 3 {
+		t.Errorf("%d key tags, want 3", len(p.Keys))
+	}
+}
+
+func TestKeyFormatsAndMap(t *testing.T) {
+	p := mustParse(t, `#EXTM3U
+#EXT-X-MAP:URI="i0.mp4"
+#EXT-X-KEY:METHOD=SAMPLE-AES-CTR,URI="data:text/plain;base64,AAECAwQFBgcICQoLDA0ODw=="
+#EXT-X-KEY:METHOD=SAMPLE-AES-CTR,URI="skd://1",KEYFORMAT="com.apple.streamingkeydelivery"
+#EXTINF:1,
+a.m4s
+#EXT-X-KEY:METHOD=SAMPLE-AES-CTR,URI="skd://2",KEYFORMAT="com.apple.streamingkeydelivery"
+#EXT-X-MAP:URI="i1.mp4",BYTERANGE="100@20"
+#EXTINF:1,
+#EXT-X-BYTERANGE:10@5
+b.m4s
+#EXTINF:1,
+#EXT-X-BYTERANGE:7
+b.m4s
+#EXT-X-ENDLIST
+`)
+	if err := p.Unsupported(); err != nil {
+		t.Fatal(err)
+	}
+	a, b, c := p.Segments[0], p.Segments[1], p.Segments[2]
+	if a.Map.URI != "i0.mp4" || a.Map.Keys != nil || len(a.Keys) != 2 || a.Keys[1].URI != "skd://1" {
+		t.Errorf("first segment is %+v", a)
+	}
+	if b.Map.URI != "i1.mp4" || len(b.Map.Keys) != 2 || *b.Map.Range != (ByteRange{20, 100}) {
+		t.Errorf("map of the second segment is %+v", b.Map)
+	}
+	if len(b.Keys) != 2 || b.Keys[1].URI != "skd://2" || b.Keys[0].KeyFormat != FormatIdentity {
+		t.Errorf("keys of the second segment are %+v", b.Keys)
+	}
+	if *b.Range != (ByteRange{5, 10}) || *c.Range != (ByteRange{15, 7}) {
+		t.Errorf("ranges are %+v and %+v", b.Range, c.Range)
+	}
+}
+
+func TestMultivariantRefs(t *testing.T) {
+	p := mustParse(t, `#EXTM3U
+#EXT-X-SESSION-KEY:METHOD=AES-128,URI="k.bin"
+#EXT-X-SESSION-DATA:DATA-ID="com.example",URI="data.json"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="x, \ y",URI="audio.m3u8"
+#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="c",NAME="cc",INSTREAM-ID="CC1"
+#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS="avc1,mp4a"
+
+# a comment between
+../v/hi.m3u8?token=1&x=%20
+#EXT-X-I-FRAME-STREAM-INF:URI="i.m3u8",BANDWIDTH=1
+#EXT-X-CONTENT-STEERING:SERVER-URI="/steer"
+`)
+	want := []string{
+		"session key k.bin 2", "other data.json 3", "rendition audio.m3u8 4",
+		"variant stream ../v/hi.m3u8?token=1&x=%20 9", "I-frame playlist i.m3u8 10", "other /steer 11",
+	}
+	var got []string
+	for _, r := range p.Refs {
+		got = append(got, fmt.Sprintf("%v %s %d", r.Role, r.URI, r.Line))
+	}
+	if !p.Multivariant || strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("refs are\n%s", strings.Join(got, "\n"))
+	}
+	if err := p.Unsupported(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnsupportedByNameAndLine(t *testing.T) {
+	const head, end = "#EXTM3U\n", "#EXT-X-ENDLIST\n"
+	const aes = "#EXT-X-KEY:METHOD=AES-128,URI=\"k\"\n"
+	tests := []struct{ name, text, want string }{
+		{"live", head + "#EXTINF:1,\na.ts\n", "no EXT-X-ENDLIST"},
+		{"part", head + "#EXT-X-PART:DURATION=1,URI=\"p.ts\"\n" + end, "line 2: not supported: EXT-X-PART"},
+		{"preload", head + "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p.ts\"\n" + end, "line 2: not supported: EXT-X-PRELOAD-HINT"},
+		{"report", head + "#EXT-X-RENDITION-REPORT:URI=\"p.m3u8\"\n" + end, "line 2: not supported: EXT-X-RENDITION-REPORT"},
+		{"skip", head + "#EXT-X-SKIP:SKIPPED-SEGMENTS=3\n" + end, "line 2: not supported: EXT-X-SKIP"},
+		{"define", head + "#EXT-X-DEFINE:NAME=\"a\",VALUE=\"b\"\n" + end, "line 2: not supported: EXT-X-DEFINE"},
+		{"range", head + aes + "#EXTINF:1,\n#EXT-X-BYTERANGE:1@0\na.ts\n" + end, "line 4: not supported: EXT-X-BYTERANGE under AES-128"},
+		{"map", head + aes + "#EXT-X-MAP:URI=\"i\"\n#EXTINF:1,\na.mp4\n" + end, "line 3: not supported: EXT-X-MAP under AES-128"},
+		{"clear map", head + "#EXT-X-MAP:URI=\"i\"\n" + aes + "#EXTINF:1,\na.mp4\n" + end, "line 5: not supported: AES-128 over segments with an EXT-X-MAP"},
+		{"sample-aes ts", head + "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"k\"\n#EXTINF:1,\na.ts\n" + end, "line 2: not supported: METHOD SAMPLE-AES without EXT-X-MAP"},
+		{"method", head + "#EXT-X-KEY:METHOD=ROT13,URI=\"k\"\n" + end, "line 2: not supported: METHOD \"ROT13\""},
+		{"format", head + "#EXT-X-KEY:METHOD=AES-128,URI=\"k\",KEYFORMAT=\"x\"\n" + end, "line 2: not supported: AES-128 with KEYFORMAT"},
+		{"inline key", head + "#EXT-X-KEY:METHOD=AES-128,URI=\"data:;base64,U0VDUkVUU0VDUkVUU0VDUg==\"\n" + end, "line 2: not supported: AES-128 key inside the playlist"},
+		{"cenc key object", head + "#EXT-X-MAP:URI=\"i\"\n#EXT-X-KEY:METHOD=SAMPLE-AES-CTR,URI=\"k.bin\"\n#EXTINF:1,\na.m4s\n" + end, "line 3: not supported: METHOD SAMPLE-AES-CTR with a key object"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := mustParse(t, tt.text).Unsupported()
+			if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("error %v, want %q", err, tt.want)
+			}
+			if strings.Contains(err.Error(), "U0VDUkVU") {
+				t.Error("error quotes a key URI")
+			}
+		})
+	}
+}
+
+func TestMalformed(t *testing.T) {
+	const head = "#EXTM3U\n"
+	tests := []struct{ name, text, want string }{
+		{"empty", "", "line 1: malformed: first line"},
+		{"no header", "#EXTINF:1,\na.ts\n", "line 1: malformed: first line"},
+		{"header suffix", "#EXTM3U8\n", "line 1: malformed: first line"},
+		{"stray URI", head + "a.ts\n", "line 2: malformed: URI without an EXTINF"},
+		{"no segment URI", head + "#EXTINF:1,\n", "EXTINF of line 2 has no URI"},
+		{"no variant URI", head + "#EXT-X-STREAM-INF:BANDWIDTH=1\n#EXT-X-STREAM-INF:BANDWIDTH=1\na\n", "line 3: malformed: EXT-X-STREAM-INF of line 2"},
+		{"no variant URI at end", head + "#EXT-X-STREAM-INF:BANDWIDTH=1\n", "EXT-X-STREAM-INF of line 2"},
+		{"both kinds", head + "#EXT-X-STREAM-INF:BANDWIDTH=1\na\n#EXT-X-ENDLIST\n", "media playlist's tag in line 4"},
+		{"key without method", head + "#EXT-X-KEY:URI=\"k\"\n", "line 2: malformed: key tag has no METHOD"},
+		{"key without URI", head + "#EXT-X-KEY:METHOD=AES-128\n", "line 2: malformed: key tag has no URI"},
+		{"session key none", head + "#EXT-X-SESSION-KEY:METHOD=NONE\n", "METHOD=NONE"},
+		{"IV", head + "#EXT-X-KEY:METHOD=AES-128,URI=\"k\",IV=0x12\n", "line 2: malformed: IV"},
+		{"twice", head + "#EXT-X-KEY:METHOD=AES-128,URI=\"k\",URI=\"l\"\n", "attribute URI appears twice"},
+		{"open quote", head + "#EXT-X-KEY:METHOD=AES-128,URI=\"k\n", "has no end"},
+		{"unquoted URI", head + "#EXT-X-MAP:URI=k\n", "not a quoted-string"},
+		{"map without URI", head + "#EXT-X-MAP:BYTERANGE=\"1@0\"\n", "EXT-X-MAP has no URI"},
+		{"map range", head + "#EXT-X-MAP:URI=\"i\",BYTERANGE=\"1\"\n", "not <n>@<o>"},
+		{"range", head + "#EXT-X-BYTERANGE:x\n", "not <n>[@<o>]"},
+		{"range overflow", head + "#EXT-X-BYTERANGE:9223372036854775807@1\n", "not <n>[@<o>]"},
+		{"range continues nothing", head + "#EXTINF:1,\n#EXT-X-BYTERANGE:5\na\n", "has no offset"},
+		{"range continues another", head + "#EXTINF:1,\n#EXT-X-BYTERANGE:5@0\na\n#EXTINF:1,\n#EXT-X-BYTERANGE:5\nb\n", "line 7: malformed: EXT-X-BYTERANGE has no offset"},
+		{"range chain overflow", head + "#EXTINF:1,\n#EXT-X-BYTERANGE:9223372036854775807@0\na\n#EXTINF:1,\n#EXT-X-BYTERANGE:5\na\n", "overflows"},
+		{"sequence", head + "#EXT-X-MEDIA-SEQUENCE:-1\n", "not a decimal-integer"},
+		{"late sequence", head + "#EXTINF:1,\na\n#EXT-X-MEDIA-SEQUENCE:1\n", "after the first segment"},
+		{"sequence overflow", head + "#EXT-X-MEDIA-SEQUENCE:18446744073709551615\n#EXTINF:1,\na\n#EXTINF:1,\nb\n", "line 6: malformed: media sequence number overflows"},
+		{"control character", head + "#EXTINF:1,\na\x00b\n", "line 3: malformed: URI has control characters"},
+		{"not UTF-8", head + "#EXTINF:1,\na\xffb\n", "not UTF-8"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Parse("p.m3u8", []byte(tt.text))
+			var e *Error
+			if !errors.Is(err, ErrMalformed) || !errors.As(err, &e) || e.Object != "p.m3u8" || e.Line == 0 {
+				t.Fatalf("error %v, want an *Error of class ErrMalformed", err)
+			}
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %q, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestLimits(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"bytes": append([]byte("#EXTM3U\n"), bytes.Repeat([]byte{'#'}, MaxPlaylistBytes)...),
+		"lines": append([]byte("#EXTM3U\n"), bytes.Repeat([]byte{'\n'}, MaxPlaylistLines)...),
+	} {
+		if _, err := Parse("p", b); !errors.Is(err, ErrLimit) {
+			t.Errorf("%s: error %v, want ErrLimit", name, err)
+		}
+	}
+}

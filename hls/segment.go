@@ -1,0 +1,132 @@
+package hls
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"fmt"
+
+	"github.com/seed-6133abe0/rekey/aesbulk"
+	"github.com/seed-6133abe0/rekey/evidence"
+	"github.com/seed-6133abe0/rekey/key"
+)
+
+// Result is what became of one segment. Out and Clear alias the buffers of the
+// Rekeyer or Decrypter and stand until its next call.
+type Result struct {
+	// Out is the segment under the new key; nil from a Decrypter.
+	Out []byte
+	// Clear is the whole clear segment without its padding.
+	Clear []byte
+	// Evidence says what the clear segment says of the old key. It is also set
+	// beside an error of class ErrWrongKey.
+	Evidence evidence.Evidence
+}
+
+// Decrypter decrypts AES-128 segments. It is for one goroutine, and reuses its
+// buffers.
+type Decrypter struct {
+	block cipher.Block // nil: no key
+	clear []byte
+}
+
+// NewDecrypter decrypts under k. With a key that is not set, every Segment gives
+// ErrMissingKey.
+func NewDecrypter(k key.ContentKey) *Decrypter {
+	d := &Decrypter{}
+	if !k.IsZero() {
+		d.block = k.Block()
+	}
+	return d
+}
+
+// Segment decrypts one whole segment (RFC 8216 §5.2: AES-128, CBC, PKCS #7) and
+// judges whether it is media. src is only read.
+func (d *Decrypter) Segment(object string, iv key.IV, src []byte) (Result, error) {
+	if d.block == nil {
+		return Result{}, &Error{Object: object, Class: ErrMissingKey, Reason: "no key to decrypt with"}
+	}
+	if len(src) == 0 || len(src)%aes.BlockSize != 0 {
+		return Result{}, &Error{Object: object, Offset: int64(len(src)), Class: ErrMalformed,
+			Reason: fmt.Sprintf("segment has %d bytes, want a multiple of 16 and at least 16 (RFC 8216 §5.2): truncated or not AES-128", len(src))}
+	}
+	d.clear = grow(d.clear, len(src))
+	aesbulk.CBCDecrypt(d.block, iv, d.clear, src)
+	return judgeClear(object, d.clear)
+}
+
+// verifyChunk bounds how far encrypting runs ahead of decrypting again, so that
+// both work in the CPU's caches.
+const verifyChunk = 32 << 10
+
+// Rekeyer moves AES-128 segments from one key to another. It is for one
+// goroutine, and reuses its buffers.
+type Rekeyer struct {
+	old      *Decrypter
+	block    cipher.Block
+	unusable string // why the change cannot be made
+	out      []byte
+	again    [verifyChunk]byte
+}
+
+// NewRekeyer rekeys by c; its NewKID is not used. With keys that are not set or
+// are the same, every Segment gives ErrMissingKey.
+func NewRekeyer(c key.Change) *Rekeyer {
+	r := &Rekeyer{old: NewDecrypter(c.Old)}
+	switch {
+	case c.New.IsZero():
+		r.unusable = "no key to encrypt with"
+	case c.New.Equal(c.Old):
+		r.unusable = "the new key is the old one"
+	default:
+		r.block = c.New.Block()
+	}
+	return r
+}
+
+// Segment rekeys one whole segment under the same IV: the key is new, and CBC
+// needs no more. len(Out) is len(src). The new ciphertext has been decrypted
+// again and equals the clear segment. src is only read.
+func (r *Rekeyer) Segment(object string, iv key.IV, src []byte) (Result, error) {
+	if r.unusable != "" {
+		return Result{}, &Error{Object: object, Class: ErrMissingKey, Reason: r.unusable}
+	}
+	res, err := r.old.Segment(object, iv, src)
+	if err != nil {
+		return res, err
+	}
+	padded := r.old.clear // the padding is encrypted again as it was
+	r.out = grow(r.out, len(padded))
+	if at, ok := r.encrypt(iv, padded); !ok {
+		return Result{}, &Error{Object: object, Offset: int64(at), Class: ErrMalformed,
+			Reason: "new ciphertext does not decrypt to the clear segment: faulty memory or CPU"}
+	}
+	res.Out = r.out
+	return res, nil
+}
+
+// encrypt fills r.out from padded and decrypts it again, chunk by chunk: CBC
+// goes on from the last cipher block of the chunk before.
+func (r *Rekeyer) encrypt(iv key.IV, padded []byte) (at int, ok bool) {
+	chain := [aes.BlockSize]byte(iv)
+	for at < len(padded) {
+		n := min(verifyChunk, len(padded)-at)
+		plain, crypt, again := padded[at:at+n], r.out[at:at+n], r.again[:n]
+		aesbulk.CBCEncrypt(r.block, chain, crypt, plain)
+		aesbulk.CBCDecrypt(r.block, chain, again, crypt)
+		if !bytes.Equal(again, plain) {
+			return at, false
+		}
+		chain = [aes.BlockSize]byte(crypt[n-aes.BlockSize:])
+		at += n
+	}
+	return at, true
+}
+
+// grow returns a slice of n bytes in b's memory where it is large enough.
+func grow(b []byte, n int) []byte {
+	if cap(b) < n {
+		return make([]byte, n)
+	}
+	return b[:n]
+}

@@ -1,0 +1,231 @@
+package hls
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/seed-6133abe0/rekey/key"
+)
+
+// tag handles one tag line; value is the index at which its value begins.
+// Unknown tags are kept and say nothing.
+func (ps *parser) tag(name string, value int) error {
+	switch name {
+	case "#EXT-X-STREAM-INF", "#EXT-X-I-FRAME-STREAM-INF", "#EXT-X-MEDIA", "#EXT-X-SESSION-KEY",
+		"#EXT-X-SESSION-DATA", "#EXT-X-CONTENT-STEERING", "#EXT-X-IMAGE-STREAM-INF":
+		ps.p.Multivariant = true
+		return ps.multivariantTag(name, value)
+	case "#EXT-X-DATERANGE":
+		ps.mediaTag()
+		return ps.refs(value, "X-ASSET-URI", "X-ASSET-LIST")
+	case "#EXT-X-DEFINE":
+		ps.refuse(ps.lineNumber, "EXT-X-DEFINE: URIs with variables")
+		return nil
+	case "#EXT-X-PART", "#EXT-X-PRELOAD-HINT", "#EXT-X-RENDITION-REPORT", "#EXT-X-SKIP":
+		ps.mediaTag()
+		ps.refuse(ps.lineNumber, name[1:]+": a low-latency playlist")
+		return ps.refs(value, "URI")
+	case "#EXTINF", "#EXT-X-BYTERANGE", "#EXT-X-GAP", "#EXT-X-KEY", "#EXT-X-MAP", "#EXT-X-MEDIA-SEQUENCE",
+		"#EXT-X-ENDLIST", "#EXT-X-I-FRAMES-ONLY", "#EXT-X-TARGETDURATION", "#EXT-X-PLAYLIST-TYPE",
+		"#EXT-X-DISCONTINUITY", "#EXT-X-DISCONTINUITY-SEQUENCE", "#EXT-X-PROGRAM-DATE-TIME":
+		ps.mediaTag()
+		return ps.mediaPlaylistTag(name, value)
+	default:
+		return nil
+	}
+}
+
+func (ps *parser) mediaTag() {
+	if ps.mediaTagLine == 0 {
+		ps.mediaTagLine = ps.lineNumber
+	}
+}
+
+func (ps *parser) multivariantTag(name string, value int) error {
+	switch name {
+	case "#EXT-X-STREAM-INF":
+		if ps.variantLine > 0 {
+			return ps.malformed(0, fmt.Sprintf("EXT-X-STREAM-INF of line %d has no URI", ps.variantLine))
+		}
+		ps.variantLine = ps.lineNumber
+		_, err := ps.list(value)
+		return err
+	case "#EXT-X-I-FRAME-STREAM-INF":
+		return ps.ref(IFrame, value, true)
+	case "#EXT-X-MEDIA":
+		return ps.ref(Rendition, value, false)
+	case "#EXT-X-SESSION-KEY":
+		return ps.keyTag(SessionKey, value)
+	case "#EXT-X-CONTENT-STEERING":
+		return ps.refs(value, "SERVER-URI")
+	default:
+		return ps.refs(value, "URI")
+	}
+}
+
+func (ps *parser) mediaPlaylistTag(name string, value int) error {
+	text := ps.line()[value:]
+	switch name {
+	case "#EXTINF":
+		ps.infLine = ps.lineNumber
+	case "#EXT-X-BYTERANGE":
+		r, hasOffset, ok := parseRange(text)
+		if !ok {
+			return ps.malformed(value, "EXT-X-BYTERANGE is not <n>[@<o>]")
+		}
+		ps.rng, ps.rngLine, ps.rngNoOffset = &r, ps.lineNumber, !hasOffset
+	case "#EXT-X-GAP":
+		ps.gap = true
+	case "#EXT-X-KEY":
+		return ps.keyTag(Key, value)
+	case "#EXT-X-MAP":
+		return ps.mapTag(value)
+	case "#EXT-X-MEDIA-SEQUENCE":
+		n, ok := parseDecimal(text)
+		switch {
+		case !ok:
+			return ps.malformed(value, "EXT-X-MEDIA-SEQUENCE is not a decimal-integer")
+		case len(ps.p.Segments) > 0 || ps.sequenceSet:
+			// RFC 8216 §4.3.3.2: before the first segment. Implicit IVs hang on it.
+			return ps.malformed(0, "EXT-X-MEDIA-SEQUENCE appears twice or after the first segment")
+		}
+		ps.sequence, ps.sequenceSet = n, true
+	case "#EXT-X-ENDLIST":
+		ps.p.EndList = true
+	case "#EXT-X-I-FRAMES-ONLY":
+		ps.p.IFramesOnly = true
+	}
+	return nil
+}
+
+// ref takes the URI attribute of a tag.
+func (ps *parser) ref(role Role, value int, required bool) error {
+	as, err := ps.list(value)
+	if err != nil {
+		return err
+	}
+	uri, ok := as.find("URI")
+	if !ok {
+		if required {
+			return ps.malformed(0, "required attribute URI is missing")
+		}
+		return nil
+	}
+	return ps.attributeRef(Ref{Role: role}, uri, span{})
+}
+
+// refs takes attributes that hold references of no further role.
+func (ps *parser) refs(value int, names ...string) error {
+	as, err := ps.list(value)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if a, ok := as.find(name); ok {
+			if err := ps.attributeRef(Ref{Role: Other}, a, span{}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (ps *parser) attributeRef(r Ref, a attribute, keyID span) error {
+	if !a.quoted || a.value == "" {
+		return ps.malformed(a.at.start, fmt.Sprintf("attribute %s is not a quoted-string or is empty", a.name))
+	}
+	r.URI = a.value
+	s := spot{uri: ps.absolute(a.at), quoted: true}
+	if keyID.end > keyID.start {
+		s.keyID = ps.absolute(keyID)
+	}
+	ps.addRef(r, s)
+	return nil
+}
+
+// mapTag handles EXT-X-MAP (RFC 8216 §4.3.2.5).
+func (ps *parser) mapTag(value int) error {
+	as, err := ps.list(value)
+	if err != nil {
+		return err
+	}
+	uri, ok := as.find("URI")
+	if !ok {
+		return ps.malformed(0, "EXT-X-MAP has no URI")
+	}
+	m := &InitSection{URI: uri.value, Line: ps.lineNumber, Keys: ps.keys}
+	if a, ok := as.find("BYTERANGE"); ok {
+		r, hasOffset, ok := parseRange(a.value)
+		if !ok || !hasOffset {
+			return ps.malformed(a.at.start, "BYTERANGE of EXT-X-MAP is not <n>@<o>")
+		}
+		m.Range = &r
+	}
+	ps.initS = m
+	if k := tagOf(m.Keys, MethodAES128); k != nil {
+		ps.refuse(m.Line, fmt.Sprintf("EXT-X-MAP under AES-128 (EXT-X-KEY of line %d)", k.Line))
+	}
+	return ps.attributeRef(Ref{Role: Map}, uri, span{})
+}
+
+// keyTag handles EXT-X-KEY (RFC 8216 §4.3.2.4) and EXT-X-SESSION-KEY (§4.3.4.5).
+func (ps *parser) keyTag(role Role, value int) error {
+	as, err := ps.list(value)
+	if err != nil {
+		return err
+	}
+	k := &KeyTag{
+		Line: ps.lineNumber, Method: as.value("METHOD"), URI: as.value("URI"),
+		KeyFormat: as.value("KEYFORMAT"), KeyFormatVersions: as.value("KEYFORMATVERSIONS"), KeyID: as.value("KEYID"),
+	}
+	if k.KeyFormat == "" {
+		k.KeyFormat = FormatIdentity
+	}
+	if k.Method == "" {
+		return ps.malformed(0, "key tag has no METHOD")
+	}
+	if a, ok := as.find("IV"); ok {
+		iv, err := key.ParseIV(a.value)
+		if err != nil {
+			return ps.malformed(a.at.start, "IV is not 0x and 32 hex digits")
+		}
+		k.IV = &iv
+	}
+	ps.tags = append(ps.tags, k)
+	uri, hasURI := as.find("URI")
+	if k.Method != MethodNone && !hasURI {
+		return ps.malformed(0, "key tag has no URI")
+	}
+	if role == SessionKey && k.Method == MethodNone {
+		return ps.malformed(0, "EXT-X-SESSION-KEY has METHOD=NONE")
+	}
+	ps.judgeKey(k)
+	if role == Key {
+		ps.force(k)
+	}
+	if !hasURI {
+		return nil
+	}
+	id, _ := as.find("KEYID")
+	return ps.attributeRef(Ref{Role: role, Key: k}, uri, id.at)
+}
+
+// force puts k in force in place of the tag with the same KEYFORMAT; METHOD=NONE
+// ends all of them.
+func (ps *parser) force(k *KeyTag) {
+	if k.Method == MethodNone {
+		ps.keys = nil
+		return
+	}
+	keys := slices.DeleteFunc(slices.Clone(ps.keys), func(o *KeyTag) bool { return o.KeyFormat == k.KeyFormat })
+	ps.keys = append(keys, k)
+}
+
+func tagOf(keys []*KeyTag, method string) *KeyTag {
+	for _, k := range keys {
+		if k.Method == method {
+			return k
+		}
+	}
+	return nil
+}
