@@ -1,0 +1,237 @@
+package cenc
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+
+	"github.com/seed-6133abe0/rekey/evidence"
+)
+
+// rule names the structure that a codec's samples are known to have.
+type rule uint8
+
+const (
+	ruleNone rule = iota
+	ruleH264      // NAL units: ISO/IEC 14496-10 §7.3.1
+	ruleHEVC      // NAL units: ISO/IEC 23008-2 §7.3.1
+	ruleAAC       // raw_data_block: ISO/IEC 14496-3 §4.4.2
+)
+
+// tally counts what the clear samples of one object show. Only bytes in
+// protected ranges count: clear bytes say nothing about the key.
+type tally struct {
+	bytes int64
+
+	lengthLog10 float64 // of the chance that random length fields fit so
+	brokenChain int     // chains broken by a protected length field
+	header      int     // NAL headers, forbidden_zero_bit clear
+	badHeader   int
+	ends        int // NAL ends
+	zeroEnds    int
+	windows     int64 // byte positions looked at for three-byte codes
+	codes       int   // codes that emulation prevention rules out
+
+	starts     int // AAC frames, by their first element
+	badStarts  int
+	blockEnds  int // AAC frames, by their end
+	goodBlocks int
+}
+
+// look takes one clear sample; ranges are its protected ranges.
+func (t *tally) look(tr *track, data []byte, ranges []span) {
+	for _, r := range ranges {
+		t.bytes += int64(r.to - r.from)
+	}
+	switch tr.rule {
+	case ruleH264, ruleHEVC:
+		t.lookNAL(data, ranges, tr.nalSize)
+	case ruleAAC:
+		t.lookAAC(data, ranges)
+	}
+}
+
+// lookNAL follows the chain of NAL units (ISO/IEC 14496-15 §4.2.2).
+func (t *tally) lookNAL(data []byte, ranges []span, lengthSize int) {
+	lengthProtected := false
+	for at := 0; at < len(data); {
+		for len(ranges) > 0 && ranges[0].to <= at {
+			ranges = ranges[1:]
+		}
+		if len(ranges) == 0 {
+			return
+		}
+		n, rest := uint64(0), len(data)-at-lengthSize
+		if rest >= 0 {
+			for _, b := range data[at : at+lengthSize] {
+				n = n<<8 | uint64(b)
+			}
+		}
+		protected := ranges[0].from <= at && ranges[0].to >= at+lengthSize
+		lengthProtected = lengthProtected || ranges[0].from < at+lengthSize
+		if rest < 0 || n > uint64(rest) {
+			if lengthProtected {
+				t.brokenChain++
+			}
+			return
+		}
+		if protected {
+			t.lengthLog10 += math.Log10(float64(rest+1)) - float64(lengthSize)*math.Log10(256)
+		}
+		from := at + lengthSize
+		at = from + int(n)
+		if n > 0 {
+			t.lookUnit(data, span{from, at}, ranges)
+		}
+	}
+}
+
+// lookUnit takes one NAL unit.
+func (t *tally) lookUnit(data []byte, nal span, ranges []span) {
+	for _, r := range ranges {
+		if r.from >= nal.to {
+			return
+		}
+		from, to := max(r.from, nal.from), min(r.to, nal.to)
+		if from >= to {
+			continue
+		}
+		if from == nal.from {
+			if data[from]&0x80 != 0 {
+				t.badHeader++
+			} else {
+				t.header++
+			}
+		}
+		part := data[from:to]
+		t.windows += int64(len(part))
+		if to != nal.to {
+			t.codes += startCodes(part)
+			continue
+		}
+		// The NAL unit ends here. Zeros at its end are one thing, codes another;
+		// three and more are stuffing, which no random bytes are.
+		body := bytes.TrimRight(part, "\x00")
+		t.codes += startCodes(body)
+		switch len(part) - len(body) {
+		case 0:
+			t.ends++
+		case 1, 2:
+			t.ends++
+			t.zeroEnds++
+		}
+	}
+}
+
+// startCodes counts what cannot stand in a NAL unit: 000000, 000001, 000002,
+// and 000003 before anything above 03.
+func startCodes(b []byte) (n int) {
+	for {
+		i := bytes.IndexByte(b, 0)
+		if i < 0 || len(b)-i < 3 {
+			return n
+		}
+		b = b[i+1:]
+		if b[0] != 0 {
+			continue
+		}
+		if b[1] < 3 || b[1] == 3 && len(b) > 2 && b[2] > 3 {
+			n++
+		}
+	}
+}
+
+// lookAAC takes one raw_data_block. It begins with the id of a syntactic
+// element, of which END (7) comes only last, and it ends with that id, 111, and
+// zeros to the end of the byte.
+func (t *tally) lookAAC(data []byte, ranges []span) {
+	const idEnd = 7
+	if len(data) < 2 || len(ranges) == 0 {
+		return
+	}
+	if ranges[0].from == 0 && ranges[0].to > 0 {
+		if data[0]>>5 == idEnd {
+			t.badStarts++
+		} else {
+			t.starts++
+		}
+	}
+	last := ranges[len(ranges)-1]
+	if last.from > len(data)-2 || last.to != len(data) {
+		return
+	}
+	t.blockEnds++
+	v := binary.BigEndian.Uint16(data[len(data)-2:])
+	if v&0xff == 0 {
+		return
+	}
+	for v&1 == 0 {
+		v >>= 1
+	}
+	if v&7 == idEnd {
+		t.goodBlocks++
+	}
+}
+
+// weigh turns the counts of one object into evidence. Some real media break
+// their own rules all over (zeros after every NAL unit, no emulation
+// prevention); a wrong key breaks them at the rate of random bytes. What is
+// broken far more often than that counts for nothing.
+func (t *tally) weigh() evidence.Evidence {
+	const (
+		endsZero = 1.0 / 256                           // a random byte is 0
+		isCode   = (3 + 252.0/256) / (256 * 256 * 256) // a random position is a code
+		endsWell = 0.25 * 255 / 256                    // a random frame ends as a block does
+	)
+	var e evidence.Evidence
+	e.Look(t.bytes)
+	e.Against += t.brokenChain + t.badHeader + t.badStarts
+	if e.Against == 0 {
+		credit(&e, t.lengthLog10)
+		credit(&e, float64(t.header)*math.Log10(0.5))
+		credit(&e, float64(t.starts)*math.Log10(7.0/8))
+	}
+	switch {
+	case t.zeroEnds == 0:
+		credit(&e, float64(t.ends)*math.Log10(1-endsZero))
+	case t.zeroEnds*16 <= t.ends:
+		e.Against += t.zeroEnds
+	}
+	expected := float64(t.windows) * isCode
+	switch {
+	case t.codes == 0:
+		credit(&e, expected*-math.Log10E)
+	case float64(t.codes) <= 3+4*expected:
+		e.Against += t.codes
+	}
+	if t.blockEnds > 0 {
+		n, share := float64(t.blockEnds), float64(t.goodBlocks)/float64(t.blockEnds)
+		switch {
+		case share > 0.9:
+			credit(&e, -n*divergence(share, endsWell)*math.Log10E)
+		case n >= 16 && share > 0.05 && share < 0.5:
+			e.Against += t.blockEnds - t.goodBlocks
+		}
+	}
+	return e
+}
+
+// credit records a pass of probability 10^log10, kept within what a float64 holds.
+func credit(e *evidence.Evidence, log10 float64) {
+	if log10 < 0 {
+		e.Pass(0, math.Pow(10, max(log10, -300)))
+	}
+}
+
+// divergence is the Kullback-Leibler divergence of a coin of bias p from one of
+// bias q: exp(-n·D) bounds the chance that q gives a share of p or more.
+func divergence(p, q float64) float64 {
+	d := 0.0
+	if p > 0 {
+		d += p * math.Log(p/q)
+	}
+	if p < 1 {
+		d += (1 - p) * math.Log((1-p)/(1-q))
+	}
+	return d
+}
