@@ -1,0 +1,267 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-6133abe0/rekey/store"
+)
+
+var start = time.Date(2026, 3, 1, 9, 30, 0, 123456789, time.FixedZone("east", 3600))
+
+// steps is a clock that moves on by d at every look.
+func steps(d time.Duration) func() time.Time {
+	var mu sync.Mutex
+	now := start
+	return func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		now = now.Add(d)
+		return now
+	}
+}
+
+func openDir(t *testing.T) (*store.Dir, string) {
+	t.Helper()
+	path := t.TempDir()
+	d, err := store.OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, path
+}
+
+// names lists what stands under audit/records/.
+func names(t *testing.T, s store.Reader) []string {
+	t.Helper()
+	var out []string
+	for info, err := range s.List(t.Context(), Prefix) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, info.Key)
+	}
+	return out
+}
+
+func TestAppendAndRead(t *testing.T) {
+	s, _ := openDir(t)
+	l := New(s, steps(time.Second), "alice")
+	want := []Record{
+		{Action: KeyImport, KID: "00", Outcome: Allowed, Reason: "first \u2028 <line>\nsecond"},
+		{Action: KeyUnwrap, KID: "01", Rotation: "r1", Outcome: Allowed, Actor: "worker"},
+		{Action: MediaPublish, Asset: "movie", Client: "192.0.2.7", Outcome: Failed},
+	}
+	for _, r := range want {
+		if err := l.Append(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := 0
+	for got, err := range Read(t.Context(), s) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := want[i]
+		w.Time, w.Host = start.Add(time.Duration(i+1)*time.Second).UTC(), host
+		if w.Actor == "" {
+			w.Actor = "alice"
+		}
+		if got != w {
+			t.Errorf("record %d: %+v, want %+v", i, got, w)
+		}
+		i++
+	}
+	if i != len(want) {
+		t.Errorf("%d records, want %d", i, len(want))
+	}
+	if all := names(t, s); !strings.HasPrefix(all[0], "audit/records/20260301T083001.123456789Z-") {
+		t.Errorf("name %s is not the time in UTC", all[0])
+	}
+}
+
+// TestAppendSameInstant: records of one instant stand beside each other.
+func TestAppendSameInstant(t *testing.T) {
+	s, _ := openDir(t)
+	l := New(s, steps(0), "alice")
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 8 {
+				if err := l.Append(t.Context(), Record{Action: KeyUnwrap, Outcome: Allowed}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(names(t, s)); n != 64 {
+		t.Errorf("%d records, want 64", n)
+	}
+}
+
+// TestNamesSortByTime: also where the nanoseconds end in zeros.
+func TestNamesSortByTime(t *testing.T) {
+	var made []string
+	for _, d := range []time.Duration{0, 1, 10, 100, time.Microsecond, time.Second, 1000 * time.Hour, 100000 * time.Hour} {
+		n := newName(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(d))
+		if !nameFits(n, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(d)) {
+			t.Errorf("%s does not fit its own time", n)
+		}
+		made = append(made, n)
+	}
+	if !slices.IsSorted(made) {
+		t.Errorf("not in order: %q", made)
+	}
+}
+
+func TestAppendInvalid(t *testing.T) {
+	tests := []struct {
+		name  string
+		r     Record
+		actor string
+		now   time.Time
+	}{
+		{"no action", Record{Outcome: Allowed}, "alice", start},
+		{"no outcome", Record{Action: KeyUnwrap}, "alice", start},
+		{"no actor", Record{Action: KeyUnwrap, Outcome: Allowed}, "", start},
+		{"no time", Record{Action: KeyUnwrap, Outcome: Allowed}, "alice", time.Time{}},
+		{"too large", Record{Action: KeyUnwrap, Outcome: Allowed, Reason: strings.Repeat("x", maxRecord)}, "alice", start},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := openDir(t)
+			l := New(s, func() time.Time { return tt.now }, tt.actor)
+			if err := l.Append(t.Context(), tt.r); !errors.Is(err, ErrInvalid) {
+				t.Errorf("Append: %v, want ErrInvalid", err)
+			}
+			if n := len(names(t, s)); n != 0 {
+				t.Errorf("%d records stand, want none", n)
+			}
+		})
+	}
+}
+
+func TestAppendCancelled(t *testing.T) {
+	s, _ := openDir(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := New(s, steps(1), "alice").Append(ctx, Record{Action: KeyUnwrap, Outcome: Allowed})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Append: %v, want context.Canceled", err)
+	}
+}
+
+// TestReadCorrupt: a bad record is an error that names it, and the walk goes on.
+func TestReadCorrupt(t *testing.T) {
+	good := Record{Time: start.UTC(), Actor: "a", Action: KeyState, Outcome: Allowed}
+	body, err := json.Marshal(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := newName(good.Time)
+	tests := []struct {
+		what, name, body string
+		offset           int64
+	}{
+		{"no JSON", name, "hello", 1},
+		{"empty", name, "", 0},
+		{"cut", name, string(body[:20]), 20},
+		{"unknown member", name, strings.Replace(string(body), `"actor"`, `"actress"`, 1), -1},
+		{"member twice", name, strings.Replace(string(body), `"actor"`, `"actor":"x","actor"`, 1), 60},
+		{"two values", name, string(body) + "{}", int64(len(body)) + 1},
+		{"no action", name, strings.Replace(string(body), KeyState, "", 1), -1},
+		{"another time", newName(good.Time.Add(time.Nanosecond)), string(body), -1},
+		{"another name", Prefix + "notes.json", string(body), -1},
+		{"no random part", Prefix + good.Time.Format(nameTime) + "-zz.json", string(body), -1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.what, func(t *testing.T) {
+			s, root := openDir(t)
+			l := New(s, func() time.Time { return start.Add(-time.Hour) }, "alice")
+			if err := l.Append(t.Context(), Record{Action: KeyState, Outcome: Allowed}); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(tt.name)), []byte(tt.body), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			records, bad := 0, 0
+			for _, err := range Read(t.Context(), s) {
+				if err == nil {
+					records++
+					continue
+				}
+				bad++
+				var e *Error
+				if !errors.As(err, &e) || !errors.Is(err, ErrCorrupt) || e.Object != tt.name {
+					t.Fatalf("%v, want ErrCorrupt in %s", err, tt.name)
+				}
+				if e.Offset != tt.offset {
+					t.Errorf("%v: offset %d, want %d", err, e.Offset, tt.offset)
+				}
+			}
+			if records != 1 || bad != 1 {
+				t.Errorf("%d records and %d errors, want 1 and 1", records, bad)
+			}
+		})
+	}
+}
+
+func TestReadStops(t *testing.T) {
+	s, _ := openDir(t)
+	l := New(s, steps(1), "alice")
+	for range 3 {
+		if err := l.Append(t.Context(), Record{Action: KeyState, Outcome: Allowed}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := 0
+	for range Read(t.Context(), s) {
+		n++
+		break
+	}
+	if n != 1 {
+		t.Errorf("%d records after the first break", n)
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	good := Record{Time: start.UTC(), Actor: "a", Host: "h", Action: KeyState, KID: "00", Outcome: Allowed, Reason: "r"}
+	body, err := encode(good)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(body)
+	f.Add(body[:40])
+	f.Add([]byte(`{"time":"2026-03-01T08:30:00Z","actor":"a","action":"b","outcome":"c"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		name := newName(start)
+		r, err := decode(name, b)
+		if err != nil {
+			var e *Error
+			if !errors.As(err, &e) || !errors.Is(err, ErrCorrupt) || e.Object != name {
+				t.Fatalf("%v is no *Error of class ErrCorrupt", err)
+			}
+			return
+		}
+		again, err := encode(r)
+		if err != nil {
+			return // escapes may make it longer than a record may be
+		}
+		if back, err := decode(name, again); err != nil || !back.Time.Equal(r.Time) {
+			t.Fatalf("does not read again: %v", err)
+		}
+	})
+}

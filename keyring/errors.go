@@ -1,0 +1,53 @@
+package keyring
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The classes of this package's errors. What the store, the audit log or the
+// KMS returned is wrapped and keeps its own class.
+var (
+	ErrNotFound   = errors.New("no such key")
+	ErrExists     = errors.New("another key stands under this KID")
+	ErrTransition = errors.New("key state does not change that way")
+	ErrForbidden  = errors.New("key may not be used for that")
+	ErrCorrupt    = errors.New("key record is corrupt")
+	ErrSyntax     = errors.New("bad key syntax")
+	// ErrWeak: a value that no generator gives: all zero, one byte repeated, or
+	// the KID itself.
+	ErrWeak = errors.New("key is a known-weak value")
+	// ErrOtherKEK: the record is wrapped under a KEK that this ring does not
+	// have. Under the right one it opens.
+	ErrOtherKEK = errors.New("key is wrapped under another KEK")
+	// ErrContended: others kept changing the record. Nothing was changed; the
+	// call may be made again.
+	ErrContended = errors.New("key record is contended")
+)
+
+// Error says where a record or an import file goes wrong.
+type Error struct {
+	Object string // the record's name in the control store; "" for an import
+	Offset int64  // in bytes; -1: unknown
+	Line   int    // of an import, from 1; 0: unknown
+	Reason string // never quotes what was read from an import: it may be a key
+	Class  error  // ErrCorrupt or ErrSyntax
+}
+
+func (e *Error) Error() string {
+	s := "read keys"
+	if e.Object != "" {
+		s = "read " + e.Object
+	}
+	if e.Line > 0 {
+		s += fmt.Sprintf(": line %d", e.Line)
+	}
+	s += ": " + e.Class.Error()
+	if e.Offset >= 0 && e.Object != "" {
+		s += fmt.Sprintf(" at offset %d", e.Offset)
+	}
+	return s + ": " + e.Reason
+}
+
+// Unwrap is the class.
+func (e *Error) Unwrap() error { return e.Class }

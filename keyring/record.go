@@ -1,0 +1,135 @@
+package keyring
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/seed-6133abe0/rekey/audit/strictjson"
+	"github.com/seed-6133abe0/rekey/key"
+)
+
+// Record is what the ring knows of one content key. It holds the key wrapped,
+// never raw.
+type Record struct {
+	KID      key.KID   `json:"kid"`
+	State    State     `json:"state"`
+	URI      string    `json:"uri,omitempty"`      // the HLS key URI, absolute or relative to the media root
+	KEK      string    `json:"kek"`                // the id of the KEK that Wrapped is under
+	Wrapped  []byte    `json:"wrapped"`            // as the provider made it; base64 in JSON
+	Created  time.Time `json:"created"`            // in the ring, not of the key itself
+	Rotation string    `json:"rotation,omitempty"` // that made it; "": imported, or made by hand
+	History  []Event   `json:"history"`            // oldest first, never empty
+}
+
+// Event is one thing that happened to a record.
+type Event struct {
+	Time     time.Time `json:"time"`
+	Actor    string    `json:"actor"`
+	State    State     `json:"state"` // after it
+	Reason   string    `json:"reason,omitempty"`
+	Rotation string    `json:"rotation,omitempty"`
+}
+
+const (
+	prefix = "keys/"
+	suffix = ".json"
+
+	recordVersion = 1
+	maxRecord     = 1 << 20 // bytes
+)
+
+// wire is how a record stands in the store.
+type wire struct {
+	Version int `json:"version"`
+	Record
+}
+
+func objectName(kid key.KID) string { return prefix + kid.String() + suffix }
+
+// kidOfName is objectName's inverse. Only the one spelling that objectName
+// makes is taken: two objects must never be one key.
+func kidOfName(name string) (key.KID, error) {
+	digits := strings.TrimSuffix(strings.TrimPrefix(name, prefix), suffix)
+	kid, err := key.ParseKID(digits)
+	if err != nil || objectName(kid) != name {
+		return key.KID{}, corrupt(name, -1, "is not named as a key record")
+	}
+	return kid, nil
+}
+
+func encodeRecord(r Record) ([]byte, error) {
+	b, err := json.MarshalIndent(wire{recordVersion, r}, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode key record %s: %w", r.KID, err)
+	}
+	if len(b) >= maxRecord {
+		return nil, fmt.Errorf("encode key record %s: %d bytes, at most %d", r.KID, len(b)+1, maxRecord)
+	}
+	return append(b, '\n'), nil
+}
+
+// decodeRecord reads the record that stands under name. Its errors are *Error
+// of class ErrCorrupt.
+func decodeRecord(name string, b []byte) (Record, error) {
+	kid, err := kidOfName(name)
+	if err != nil {
+		return Record{}, err
+	}
+	var w wire
+	if err := strictjson.Decode(b, &w); err != nil {
+		var at *strictjson.Error
+		if errors.As(err, &at) {
+			return Record{}, corrupt(name, at.Offset, at.Reason)
+		}
+		return Record{}, corrupt(name, -1, err.Error())
+	}
+	if w.Version != recordVersion {
+		return Record{}, corrupt(name, -1, fmt.Sprintf("version %d, want %d", w.Version, recordVersion))
+	}
+	if w.KID != kid {
+		return Record{}, corrupt(name, -1, fmt.Sprintf("is the record of KID %s", w.KID))
+	}
+	if reason := w.Record.fault(); reason != "" {
+		return Record{}, corrupt(name, -1, reason)
+	}
+	return w.Record, nil
+}
+
+// fault says what a record lacks, or "".
+func (r Record) fault() string {
+	switch {
+	case permissions[r.State] == nil:
+		return fmt.Sprintf("unknown state %q", r.State)
+	case r.KEK == "":
+		return "no KEK"
+	case len(r.Wrapped) == 0:
+		return "no wrapped key"
+	case r.Created.IsZero():
+		return "no time of creation"
+	case len(r.History) == 0:
+		return "no history"
+	}
+	for i, e := range r.History {
+		switch {
+		case permissions[e.State] == nil:
+			return fmt.Sprintf("event %d: unknown state %q", i, e.State)
+		case e.Time.IsZero():
+			return fmt.Sprintf("event %d: no time", i)
+		case e.Actor == "":
+			return fmt.Sprintf("event %d: no actor", i)
+		case i > 0 && e.State != r.History[i-1].State && checkTransition(r.History[i-1].State, e.State) != nil:
+			return fmt.Sprintf("event %d: %s after %s", i, e.State, r.History[i-1].State)
+		}
+	}
+	if last := r.History[len(r.History)-1].State; last != r.State {
+		return fmt.Sprintf("is %s, but its history ends in %s", r.State, last)
+	}
+	return ""
+}
+
+func corrupt(name string, offset int64, reason string) *Error {
+	return &Error{Object: name, Offset: offset, Reason: reason, Class: ErrCorrupt}
+}
