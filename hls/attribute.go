@@ -16,6 +16,9 @@ type attribute struct {
 
 type attributes []attribute
 
+// maxAttributes bounds one list; the longest in use has a dozen.
+const maxAttributes = 256
+
 // find returns the attribute of that name.
 func (as attributes) find(name string) (attribute, bool) {
 	for _, a := range as {
@@ -54,6 +57,9 @@ func parseAttributes(s string, from int) (attributes, error) {
 		if _, twice := list.find(a.name); twice {
 			// RFC 8216 §4.2: a name must not appear twice. Two answers are none.
 			return nil, &listError{i, fmt.Sprintf("attribute %s appears twice", a.name)}
+		}
+		if len(list) == maxAttributes {
+			return nil, &listError{i, fmt.Sprintf("more than %d attributes", maxAttributes)}
 		}
 		list = append(list, a)
 		i = skipBlank(s, next)

@@ -202,6 +202,9 @@ func (ps *parser) keyTag(role Role, value int) error {
 	ps.judgeKey(k)
 	if role == Key {
 		ps.force(k)
+		if len(ps.keys) > maxKeyFormats {
+			return ps.fail(ErrLimit, 0, fmt.Sprintf("more than %d KEYFORMATs in force at once", maxKeyFormats))
+		}
 	}
 	if !hasURI {
 		return nil
@@ -209,6 +212,9 @@ func (ps *parser) keyTag(role Role, value int) error {
 	id, _ := as.find("KEYID")
 	return ps.attributeRef(Ref{Role: role, Key: k}, uri, id.at)
 }
+
+// maxKeyFormats bounds the key tags in force at once; three systems are usual.
+const maxKeyFormats = 32
 
 // force puts k in force in place of the tag with the same KEYFORMAT; METHOD=NONE
 // ends all of them.
