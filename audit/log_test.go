@@ -228,7 +228,10 @@ func TestReadStops(t *testing.T) {
 		}
 	}
 	n := 0
-	for range Read(t.Context(), s) {
+	for _, err := range Read(t.Context(), s) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		n++
 		break
 	}

@@ -28,17 +28,21 @@ func parseJWKSet(r io.Reader, line int) ([]Entry, error) {
 	// on: it quotes.
 	var whole map[string]json.RawMessage
 	if err := json.Unmarshal(b, &whole); err != nil {
-		var syntax *json.SyntaxError
 		at := int64(0)
-		if errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 			at = syntax.Offset
 		}
 		return nil, badSyntax(lineAt(at), "not a JSON object")
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
+	return readSet(json.NewDecoder(bytes.NewReader(b)), line, lineAt)
+}
+
+// readSet walks the members of the set, which is valid JSON: the decoder's
+// errors can be left aside.
+func readSet(dec *json.Decoder, line int, lineAt func(int64) int) ([]Entry, error) {
 	var set entries
 	sawKeys := false
-	_, _ = dec.Token() // the '{'; b is valid JSON from here on
+	_, _ = dec.Token() // the '{'
 	for dec.More() {
 		name, _ := dec.Token()
 		if name != "keys" {

@@ -175,7 +175,10 @@ func TestListStopsEarly(t *testing.T) {
 		b.mustImport(t, key.NewKID(), key.NewContentKey())
 	}
 	n := 0
-	for range b.List(t.Context()) {
+	for _, err := range b.List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if n++; n == 3 {
 			break
 		}

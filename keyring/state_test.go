@@ -6,11 +6,9 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/seed-6133abe0/rekey/key"
-	"github.com/seed-6133abe0/rekey/store"
 )
 
 var (
@@ -176,90 +174,5 @@ func checkMove(t *testing.T, before, after Record, to State, err error, good boo
 	}
 	if !good && fmt.Sprintf("%+v", after) != fmt.Sprintf("%+v", before) {
 		t.Errorf("the record changed: %+v, was %+v", after, before)
-	}
-}
-
-// TestSetStateRace: whoever is second decides again on what the first left.
-// Deactivating after compromising is refused; all other orders work out.
-func TestSetStateRace(t *testing.T) {
-	for range 20 {
-		b := newBench(t)
-		kid := key.NewKID()
-		b.mustImport(t, kid, key.NewContentKey())
-		calls := []State{Compromised, Deactivated, Compromised, Deactivated}
-		errs := make([]error, len(calls))
-		var wg sync.WaitGroup
-		for i, to := range calls {
-			wg.Go(func() { errs[i] = b.SetState(t.Context(), kid, to, "race") })
-		}
-		wg.Wait()
-		for i, to := range calls {
-			if errs[i] != nil && (to == Compromised || !errors.Is(errs[i], ErrTransition)) {
-				t.Errorf("to %s: %v", to, errs[i])
-			}
-		}
-		rec, err := b.Get(t.Context(), kid)
-		if err != nil || rec.State != Compromised {
-			t.Fatalf("state %s, %v; want compromised", rec.State, err)
-		}
-		if n := len(rec.History); n != 2 && n != 3 {
-			t.Errorf("%d events, want 2 or 3: %+v", n, rec.History)
-		}
-	}
-}
-
-// TestSetStateLosesTheWrite: a rival lands between the read and the write.
-func TestSetStateLosesTheWrite(t *testing.T) {
-	tests := []struct {
-		rival, to State
-		want      error
-	}{
-		{Compromised, Compromised, nil},
-		{Compromised, Deactivated, ErrTransition},
-		{Deactivated, Compromised, nil},
-	}
-	for _, tt := range tests {
-		t.Run(fmt.Sprintf("%s-first-%s", tt.rival, tt.to), func(t *testing.T) {
-			b := newBench(t)
-			kid := key.NewKID()
-			b.mustImport(t, kid, key.NewContentKey())
-			rival := New(b.store.Store, b.kek, b.log, b.clock)
-			var once sync.Once
-			b.store.on(func(op, name string) (err error) {
-				if op == "put" && name == objectName(kid) {
-					once.Do(func() { err = rival.SetState(t.Context(), kid, tt.rival, "rival") })
-				}
-				return err
-			})
-			if err := b.SetState(t.Context(), kid, tt.to, "second"); !errors.Is(err, tt.want) {
-				t.Errorf("SetState: %v, want %v", err, tt.want)
-			}
-		})
-	}
-}
-
-// TestSetStateGivesUp: a write that always loses ends.
-func TestSetStateGivesUp(t *testing.T) {
-	b := newBench(t)
-	kid := key.NewKID()
-	b.mustImport(t, kid, key.NewContentKey())
-	tries := 0
-	b.store.on(func(op, name string) error {
-		if op == "put" && name == objectName(kid) {
-			tries++
-			return store.ErrConflict
-		}
-		return nil
-	})
-	err := b.SetState(t.Context(), kid, Compromised, "")
-	if !errors.Is(err, ErrContended) || !errors.Is(err, store.ErrConflict) {
-		t.Errorf("SetState: %v, want ErrContended and the store's error", err)
-	}
-	if tries != maxTries+1 {
-		t.Errorf("%d tries, want %d", tries, maxTries+1)
-	}
-	b.store.on(nil)
-	if rec, err := b.Get(t.Context(), kid); err != nil || rec.State != Active {
-		t.Errorf("state %s, %v; want active", rec.State, err)
 	}
 }

@@ -1,0 +1,172 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/kms"
+	"github.com/seed-6133abe0/rekey/store"
+)
+
+// bench is a ring on a directory, with everything a test may want to turn.
+type bench struct {
+	*Ring
+	root  string // of the control store
+	store *faulty
+	kek   *kms.Local
+}
+
+var start = time.Date(2026, 5, 4, 3, 2, 1, 987654321, time.UTC)
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	root := t.TempDir()
+	dir, err := store.OpenDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kek, err := kms.OpenLocal(filepath.Join(t.TempDir(), "master"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &faulty{Store: dir}
+	var mu sync.Mutex
+	now := start
+	clock := func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		now = now.Add(time.Millisecond)
+		return now
+	}
+	return &bench{
+		Ring: New(s, kek, audit.New(s, clock, "alice"), clock),
+		root: root, store: s, kek: kek,
+	}
+}
+
+// faulty is a store whose calls a test may fail or watch.
+type faulty struct {
+	store.Store
+	mu     sync.Mutex
+	before func(op, name string) error // nil: none; may return nil to pass
+}
+
+func (f *faulty) on(hook func(op, name string) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.before = hook
+}
+
+func (f *faulty) check(op, name string) error {
+	f.mu.Lock()
+	hook := f.before
+	f.mu.Unlock()
+	if hook == nil {
+		return nil
+	}
+	return hook(op, name)
+}
+
+func (f *faulty) Put(ctx context.Context, name string, body []byte, o store.PutOptions) (store.Info, error) {
+	if err := f.check("put", name); err != nil {
+		return store.Info{}, &store.Error{Op: "put", Key: name, Err: err}
+	}
+	return f.Store.Put(ctx, name, body, o)
+}
+
+func (f *faulty) Stat(ctx context.Context, name string) (store.Info, error) {
+	if err := f.check("stat", name); err != nil {
+		return store.Info{}, &store.Error{Op: "stat", Key: name, Err: err}
+	}
+	return f.Store.Stat(ctx, name)
+}
+
+var errAudit = errors.New("audit store is full")
+
+// auditDown fails every write of an audit record.
+func auditDown(op, name string) error {
+	if op == "put" && strings.HasPrefix(name, "audit/") {
+		return errAudit
+	}
+	return nil
+}
+
+// entries reads the whole audit log as "action outcome" lines.
+func (b *bench) entries(t *testing.T) []string {
+	t.Helper()
+	var out []string
+	for r, err := range audit.Read(t.Context(), b.store) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, r.Action+" "+r.Outcome)
+	}
+	return out
+}
+
+func (b *bench) lastEntry(t *testing.T) audit.Record {
+	t.Helper()
+	var last audit.Record
+	for r, err := range audit.Read(t.Context(), b.store) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = r
+	}
+	return last
+}
+
+func (b *bench) mustImport(t *testing.T, kid key.KID, k key.ContentKey) {
+	t.Helper()
+	if created, err := b.Import(t.Context(), kid, k, ImportOptions{}); err != nil || !created {
+		t.Fatalf("Import: %v, %v; want true, nil", created, err)
+	}
+}
+
+func (b *bench) mustSet(t *testing.T, kid key.KID, to State) {
+	t.Helper()
+	if err := b.SetState(t.Context(), kid, to, "test"); err != nil {
+		t.Fatalf("SetState: %v", err)
+	}
+}
+
+func (b *bench) path(kid key.KID) string {
+	return filepath.Join(b.root, filepath.FromSlash(objectName(kid)))
+}
+
+func wantSame(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("%s:\n%s\nwant:\n%s", what, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// spellings are the ways a key could show itself in an object or an error.
+func spellings(k key.ContentKey) []string {
+	raw := k.RevealSecretBytes()
+	h := hex.EncodeToString(raw[:])
+	return []string{
+		string(raw[:]), h, strings.ToUpper(h), fmt.Sprint(raw[:]), strings.Trim(fmt.Sprint(raw[:]), "[]"),
+		base64.RawStdEncoding.EncodeToString(raw[:]), base64.RawURLEncoding.EncodeToString(raw[:]),
+	}
+}
+
+func wantHidden(t *testing.T, where string, text []byte, k key.ContentKey) {
+	t.Helper()
+	for i, form := range spellings(k) {
+		if bytes.Contains(text, []byte(form)) {
+			t.Errorf("%s shows the key (spelling %d)", where, i)
+		}
+	}
+}
