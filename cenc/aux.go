@@ -185,6 +185,9 @@ func (s *segment) auxSample(sm *sample, at, size, ivSize int) error {
 
 // setAux checks that the subsamples fill the sample (ISO/IEC 23001-7 §9.5).
 func (s *segment) setAux(sm *sample, iv, subs, n int) error {
+	if n == 0 {
+		subs = 0 // there is no table, and the object may end here
+	}
 	sum := 0
 	for i := range n {
 		sum += s.clearBytes(subs+6*i) + s.protectedBytes(subs+6*i)

@@ -115,7 +115,9 @@ func (in *Init) readSinf(r *reader, sinf box, t *track) error {
 			codec = fourcc(f.u32())
 		case typeSchm:
 			f.full()
-			scheme = fourcc(f.u32())
+			if scheme = fourcc(f.u32()); scheme != typeCenc && !f.short {
+				in.refuse(r.unsupported(x.start, "scheme %v", scheme))
+			}
 		case typeSchi:
 			return r.inside(x, func(x box) error {
 				if x.typ != typeTenc {
@@ -142,9 +144,7 @@ func (in *Init) readSinf(r *reader, sinf box, t *track) error {
 		return nil
 	}
 	t.Scheme = scheme.String()
-	if scheme != typeCenc {
-		in.refuse(r.unsupported(sinf.start, "scheme %v", scheme))
-	} else if !tenc {
+	if scheme == typeCenc && !tenc {
 		return r.malformed(sinf.start, "scheme cenc without tenc")
 	}
 	return nil

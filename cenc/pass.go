@@ -59,25 +59,62 @@ func (p *pass) begin(object string, src []byte) error {
 	return nil
 }
 
-// decrypt makes p.clear of src, with every IV zeroed, and tallies it.
-func (p *pass) decrypt(src []byte) {
-	p.clear = append(p.clear[:0], src...)
+// transform makes p.clear of src, with every IV zeroed, and tallies it; with out
+// it makes that too, under the new keys and the IVs of place. It goes sample by
+// sample, so that a sample is still in the cache when it is encrypted again; the
+// samples are in the order of their data.
+func (p *pass) transform(src, out []byte, place Place) {
+	p.clear = grow(p.clear, len(src))
+	pos := 0
 	for i := range p.seg.samples {
 		sm := &p.seg.samples[i]
 		k := &p.keys[sm.track]
 		if k.old == nil {
 			continue
 		}
+		from, to := sm.data, sm.data+sm.size
+		copy(p.clear[pos:from], src[pos:from])
 		iv := p.getIV(src, sm)
 		p.ranges(sm)
 		p.protected += int64(p.size)
 		p.counters = appendCounters(p.counters, p.keyIndex(sm.track), iv, p.size, sm.index)
-		data := p.clear[sm.data : sm.data+sm.size]
 		k.old.Start(iv, p.size)
-		crypt(k.old, data, src[sm.data:sm.data+sm.size], p.parts)
-		p.putIV(p.clear, sm, [16]byte{})
-		p.tallies[sm.track].look(&p.in.tracks[sm.track], data, p.parts)
+		crypt(k.old, p.clear[from:to], src[from:to], p.parts)
+		p.tallies[sm.track].look(&p.in.tracks[sm.track], p.clear[from:to], p.parts)
+		if out != nil {
+			copy(out[pos:from], src[pos:from])
+			k.new.Start(place.iv(sm.index), p.size)
+			crypt(k.new, out[from:to], p.clear[from:to], p.parts)
+		}
+		pos = to
 	}
+	copy(p.clear[pos:], src[pos:])
+	if out != nil {
+		copy(out[pos:], src[pos:])
+	}
+	p.putIVs(out, place)
+}
+
+// putIVs comes after all copying: an IV may stand on either side of its sample.
+func (p *pass) putIVs(out []byte, place Place) {
+	for i := range p.seg.samples {
+		sm := &p.seg.samples[i]
+		if p.keys[sm.track].old == nil {
+			continue
+		}
+		p.putIV(p.clear, sm, [16]byte{})
+		if out != nil {
+			p.putIV(out, sm, place.iv(sm.index))
+		}
+	}
+}
+
+// grow returns b with length n, its content lost.
+func grow(b []byte, n int) []byte {
+	if cap(b) < n {
+		return make([]byte, n)
+	}
+	return b[:n]
 }
 
 // keyIndex is the first track with the same KID: counters meet by key.
@@ -111,11 +148,15 @@ func (p *pass) ranges(sm *sample) {
 }
 
 // crypt runs one sample's key stream over its protected ranges, which are one
-// message (ISO/IEC 23001-7 §9.5.1).
+// message (ISO/IEC 23001-7 §9.5.1), and copies the rest.
 func crypt(c *aesbulk.CTR, dst, src []byte, parts []span) {
+	at := 0
 	for _, x := range parts {
+		copy(dst[at:x.from], src[at:x.from])
 		c.XOR(dst[x.from:x.to], src[x.from:x.to])
+		at = x.to
 	}
+	copy(dst[at:], src[at:])
 }
 
 // getIV reads a sample's IV; 8 bytes are followed by a zero block counter
@@ -139,10 +180,10 @@ func (p *pass) putIV(b []byte, sm *sample, iv [16]byte) {
 // result weighs the evidence and looks for what is odd.
 func (p *pass) result(src []byte) (Result, error) {
 	res := Result{Clear: p.clear, Samples: p.count, Protected: p.protected, Evidence: p.weigh()}
-	if res.Evidence.Verdict() != evidence.Right {
+	if res.Evidence.Verdict() == evidence.Wrong {
 		res.Stored = p.stored(src)
 	}
-	if res.Stored.Verdict() == evidence.Right && res.Evidence.Verdict() == evidence.Wrong {
+	if res.Stored.Verdict() == evidence.Right {
 		return Result{}, p.seg.fail(ErrClear, 0, "%d bytes signalled as encrypted are clear media as they stand", p.protected)
 	}
 	if n, first := reuse(p.counters); n > 0 {
@@ -222,6 +263,6 @@ func (d *Decrypter) Segment(object string, src []byte) (Result, error) {
 	if err := d.begin(object, src); err != nil {
 		return Result{}, err
 	}
-	d.decrypt(src)
+	d.transform(src, nil, Place{})
 	return d.result(src)
 }

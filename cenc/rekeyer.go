@@ -26,7 +26,7 @@ type Result struct {
 	// the object it is as strong as the weakest of them.
 	Evidence evidence.Evidence
 	// Stored says the same of the bytes as they were stored, looked at as if they
-	// were clear. It is left empty where Evidence is Right. Pooled over a track
+	// were clear. It is left empty unless Evidence is Wrong. Pooled over a track
 	// it tells clear media in disguise where one object is too little to.
 	Stored   evidence.Evidence
 	Findings []Finding
@@ -106,8 +106,8 @@ func (r *Rekeyer) Segment(p Place, src []byte) (Result, error) {
 	if p.Number > maxNumber || r.seg.total-1 > maxIndex {
 		return Result{}, r.seg.fail(ErrLimit, 0, "object %d with %d samples: numbers of IVs have 24 bits", p.Number, r.seg.total)
 	}
-	r.decrypt(src)
-	r.encrypt(p)
+	r.out = grow(r.out, len(src))
+	r.transform(src, r.out, p)
 	if err := r.verify(p); err != nil {
 		return Result{}, err
 	}
@@ -117,23 +117,6 @@ func (r *Rekeyer) Segment(p Place, src []byte) (Result, error) {
 	}
 	res.Out = r.out
 	return res, nil
-}
-
-// encrypt makes r.out of r.clear.
-func (r *Rekeyer) encrypt(p Place) {
-	r.out = append(r.out[:0], r.clear...)
-	for i := range r.seg.samples {
-		sm := &r.seg.samples[i]
-		k := &r.keys[sm.track]
-		if k.new == nil {
-			continue
-		}
-		iv := p.iv(sm.index)
-		r.ranges(sm)
-		k.new.Start(iv, r.size)
-		crypt(k.new, r.out[sm.data:sm.data+sm.size], r.clear[sm.data:sm.data+sm.size], r.parts)
-		r.putIV(r.out, sm, iv)
-	}
 }
 
 // verify reads r.out as a stranger would, decrypts it and compares it with

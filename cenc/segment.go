@@ -26,9 +26,9 @@ type span struct{ from, to int }
 type segment struct {
 	reader
 	in       *Init
-	samples  []sample
-	total    int // samples of all tracks, with auxiliary information or not
-	mismatch int // samples whose copies of the IV differ
+	samples  []sample // in the order of their data
+	total    int      // samples of all tracks, with auxiliary information or not
+	mismatch int      // samples whose copies of the IV differ
 
 	mdats []span
 	spans []span // sample data and IVs: must not overlap
@@ -63,6 +63,10 @@ func (s *segment) scan(in *Init, object string, b []byte) error {
 			return err
 		}
 		s.pop()
+	}
+	byData := func(a, b sample) int { return a.data - b.data }
+	if !slices.IsSortedFunc(s.samples, byData) {
+		slices.SortStableFunc(s.samples, byData)
 	}
 	return s.checkSpans()
 }
