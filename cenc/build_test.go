@@ -64,7 +64,8 @@ func makeInit(tracks ...madeTrack) []byte {
 		entry := boxed("mp4a", make([]byte, audioFields))
 		if !t.clear {
 			tenc := fullBox("tenc", 0, 0, be(3, 1), be(1, uint64(t.ivSize)), t.kid[:])
-			entry = boxed("enca", make([]byte, audioFields), boxed("sinf",
+			// free keeps the size byte before enca from spelling tenc
+			entry = boxed("enca", make([]byte, audioFields), boxed("free"), boxed("sinf",
 				boxed("frma", []byte("mp4a")), fullBox("schm", 0, 0, []byte("cenc"), be(4, 0x10000)), boxed("schi", tenc)))
 		}
 		moov = append(moov, boxed("trak",

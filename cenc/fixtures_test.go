@@ -55,6 +55,7 @@ func TestRekeyFixtures(t *testing.T) {
 	ch := newChanges(keys)
 	for n, r := range renditions(t, fixtures.Library()) {
 		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
 			in := mustInit(t, r.init)
 			kid := in.KIDs()[0]
 			out, ev := rekeyed(t, r, ch, n)
