@@ -1,0 +1,234 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/url"
+	"time"
+
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/store"
+)
+
+// ErrNotScanned is returned while no scan has been finished: an empty index
+// must never read as "nothing depends on that key".
+var ErrNotScanned = errors.New("the media root has not been scanned")
+
+// ErrCorrupt is the class of an index record that cannot be read.
+var ErrCorrupt = errors.New("corrupt catalogue record")
+
+// Control is what the index needs of the control prefix. Errors are the
+// store's.
+type Control interface {
+	Get(ctx context.Context, key string, o store.GetOptions) (store.Info, io.ReadCloser, error)
+	List(ctx context.Context, prefix string) iter.Seq2[store.Info, error]
+	Put(ctx context.Context, key string, body []byte, o store.PutOptions) (store.Info, error)
+	Delete(ctx context.Context, key string) error
+}
+
+// Entry says what one asset has of one key. JSON shape: the line that scope
+// prints.
+type Entry struct {
+	Asset   string `json:"asset"`
+	Tracks  int    `json:"tracks"`
+	Objects int    `json:"objects"`
+	Bytes   int64  `json:"bytes"`
+	// Unsupported is the first reason why the asset cannot be rekeyed.
+	Unsupported string `json:"unsupported,omitempty"`
+}
+
+// Summary is the asset's own record in the index.
+type Summary struct {
+	Asset    string    `json:"asset"`
+	Entries  []string  `json:"entries"`
+	KIDs     []key.KID `json:"kids"`
+	Keys     []string  `json:"key_objects,omitempty"`
+	Refusals []Refusal `json:"refusals,omitempty"`
+}
+
+// ScanRecord says when the index was last made whole.
+type ScanRecord struct {
+	Finished time.Time `json:"finished"`
+	Assets   int       `json:"assets"`
+	Refused  int       `json:"refused"`
+}
+
+// Index is the inverted index from KIDs to assets, in the control prefix.
+type Index struct{ c Control }
+
+// NewIndex uses the control prefix c.
+func NewIndex(c Control) *Index { return &Index{c: c} }
+
+const (
+	kidPrefix   = "catalog/kid/"
+	assetPrefix = "catalog/asset/"
+	scanKey     = "catalog/scan.json"
+)
+
+// Escape spells an asset ID as one path segment of at most 200 bytes.
+func Escape(asset string) string {
+	e := url.PathEscape(asset)
+	if len(e) <= 200 {
+		return e
+	}
+	sum := sha256.Sum256([]byte(asset))
+	return e[:150] + "~" + hex.EncodeToString(sum[:16])
+}
+
+func kidKey(kid key.KID, asset string) string {
+	return kidPrefix + kid.String() + "/" + Escape(asset) + ".json"
+}
+
+// Put records the asset under every KID it uses, and removes it from those it
+// no longer uses.
+func (x *Index) Put(ctx context.Context, a *Asset) error {
+	was, err := x.Summary(ctx, a.ID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	sum := Summary{Asset: a.ID, KIDs: a.KIDs(), Refusals: a.Refusals}
+	for _, m := range a.Entries() {
+		sum.Entries = append(sum.Entries, m.Key)
+	}
+	for _, k := range a.Keys {
+		sum.Keys = append(sum.Keys, k.Key)
+	}
+	now := map[key.KID]bool{}
+	for _, kid := range sum.KIDs {
+		now[kid] = true
+		if err := x.put(ctx, kidKey(kid, a.ID), entryFor(a, kid)); err != nil {
+			return err
+		}
+	}
+	if err := x.put(ctx, assetPrefix+Escape(a.ID)+".json", sum); err != nil {
+		return err
+	}
+	for _, kid := range was.KIDs {
+		if !now[kid] {
+			if err := x.c.Delete(ctx, kidKey(kid, a.ID)); err != nil {
+				return fmt.Errorf("unindex %s: %w", a.ID, err)
+			}
+		}
+	}
+	return nil
+}
+
+func entryFor(a *Asset, kid key.KID) Entry {
+	e := Entry{Asset: a.ID}
+	for _, t := range a.Tracks {
+		if t.Uses(kid) {
+			e.Tracks++
+			e.Objects += t.Objects()
+			e.Bytes += t.Bytes()
+		}
+	}
+	if len(a.Refusals) > 0 {
+		e.Unsupported = a.Refusals[0].Object + ": " + a.Refusals[0].Reason
+	}
+	return e
+}
+
+func (x *Index) put(ctx context.Context, k string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", k, err)
+	}
+	if _, err := x.c.Put(ctx, k, b, store.PutOptions{}); err != nil {
+		return fmt.Errorf("write %s: %w", k, err)
+	}
+	return nil
+}
+
+func (x *Index) get(ctx context.Context, k string, v any) error {
+	_, body, err := x.c.Get(ctx, k, store.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", k, err)
+	}
+	defer func() { _ = body.Close() }()
+	b, err := io.ReadAll(io.LimitReader(body, MaxManifest))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", k, err)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("read %s: %w at offset %d: %w", k, ErrCorrupt, d.InputOffset(), err)
+	}
+	return nil
+}
+
+// Summary returns the asset's record; store.ErrNotFound where there is none.
+func (x *Index) Summary(ctx context.Context, asset string) (Summary, error) {
+	var s Summary
+	err := x.get(ctx, assetPrefix+Escape(asset)+".json", &s)
+	return s, err
+}
+
+// Summaries yields every asset's record.
+func (x *Index) Summaries(ctx context.Context) iter.Seq2[Summary, error] {
+	return func(yield func(Summary, error) bool) {
+		for info, err := range x.c.List(ctx, assetPrefix) {
+			var s Summary
+			if err == nil {
+				err = x.get(ctx, info.Key, &s)
+			}
+			if !yield(s, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Scanned returns the record of the last whole scan; ErrNotScanned where there
+// is none.
+func (x *Index) Scanned(ctx context.Context) (ScanRecord, error) {
+	var r ScanRecord
+	err := x.get(ctx, scanKey, &r)
+	if errors.Is(err, store.ErrNotFound) {
+		return r, ErrNotScanned
+	}
+	return r, err
+}
+
+// SetScanned records a whole scan.
+func (x *Index) SetScanned(ctx context.Context, r ScanRecord) error {
+	return x.put(ctx, scanKey, r)
+}
+
+// Remove takes an asset that is gone out of the index.
+func (x *Index) Remove(ctx context.Context, s Summary) error {
+	for _, kid := range s.KIDs {
+		if err := x.c.Delete(ctx, kidKey(kid, s.Asset)); err != nil {
+			return fmt.Errorf("unindex %s: %w", s.Asset, err)
+		}
+	}
+	if err := x.c.Delete(ctx, assetPrefix+Escape(s.Asset)+".json"); err != nil {
+		return fmt.Errorf("unindex %s: %w", s.Asset, err)
+	}
+	return nil
+}
+
+// Scope yields what depends on kid, in asset order: one listing of the index.
+func (x *Index) Scope(ctx context.Context, kid key.KID) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		if _, err := x.Scanned(ctx); err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		for info, err := range x.c.List(ctx, kidPrefix+kid.String()+"/") {
+			var e Entry
+			if err == nil {
+				err = x.get(ctx, info.Key, &e)
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path"
+	"strings"
+)
+
+// ErrOutside is the class of a reference that does not lead to an object of the
+// media root.
+var ErrOutside = errors.New("reference leaves the media root")
+
+// TreeDir is the folder under which a rotation writes. It has no leading dot:
+// web servers and CDNs hide dot paths.
+const TreeDir = "_rekey"
+
+// Resolve turns a reference found in the object from into an object key (RFC
+// 3986 §5.2). A query or fragment is no part of the key. Absolute URLs,
+// absolute paths and paths above the root give ErrOutside.
+func Resolve(from, ref string) (string, error) {
+	u, err := url.Parse(ref)
+	if err != nil {
+		return "", fmt.Errorf("resolve %q: %w", ref, err)
+	}
+	switch {
+	case u.Scheme != "" || u.Host != "":
+		return "", fmt.Errorf("resolve %q: %w: it names another place", ref, ErrOutside)
+	case strings.HasPrefix(u.Path, "/"):
+		return "", fmt.Errorf("resolve %q: %w: absolute paths are not mapped to the media root", ref, ErrOutside)
+	case u.Path == "":
+		return "", fmt.Errorf("resolve %q: %w: it names no object", ref, ErrOutside)
+	}
+	k := path.Join(path.Dir(from), u.Path)
+	if k == ".." || strings.HasPrefix(k, "../") || k == "." {
+		return "", fmt.Errorf("resolve %q: %w", ref, ErrOutside)
+	}
+	return k, nil
+}
+
+// Relative spells the reference from the object from to the object to.
+func Relative(from, to string) string {
+	dir := segments(path.Dir(from))
+	dst := segments(to)
+	n := 0
+	for n < len(dir) && n < len(dst)-1 && dir[n] == dst[n] {
+		n++
+	}
+	var out []string
+	for range dir[n:] {
+		out = append(out, "..")
+	}
+	for _, s := range dst[n:] {
+		out = append(out, (&url.URL{Path: s}).EscapedPath())
+	}
+	rel := strings.Join(out, "/")
+	// RFC 3986 §4.2: a colon in the first segment would read as a scheme.
+	if strings.Contains(out[0], ":") {
+		rel = "./" + rel
+	}
+	return rel
+}
+
+func segments(p string) []string {
+	if p == "." || p == "" {
+		return nil
+	}
+	return strings.Split(p, "/")
+}
+
+// Logical is the key that an object had before any rotation moved it: key
+// without its TreeDir/<rotation> pair.
+func Logical(k string) string {
+	parts := segments(k)
+	for i := 0; i+2 < len(parts); i++ {
+		if parts[i] == TreeDir {
+			return path.Join(path.Join(parts[:i]...), path.Join(parts[i+2:]...))
+		}
+	}
+	return k
+}
+
+// InTree reports whether a rotation wrote the object.
+func InTree(k string) bool { return Logical(k) != k }
+
+// TreeOf is the rotation that wrote the object; empty for an original.
+func TreeOf(k string) string {
+	parts := segments(k)
+	for i := 0; i+2 < len(parts); i++ {
+		if parts[i] == TreeDir {
+			return parts[i+1]
+		}
+	}
+	return ""
+}
+
+// CommonDir is the deepest folder that holds every one of the keys, as a path
+// without a trailing slash; empty for the root.
+func CommonDir(keys ...string) string {
+	if len(keys) == 0 {
+		return ""
+	}
+	common := segments(path.Dir(keys[0]))
+	for _, k := range keys[1:] {
+		d := segments(path.Dir(k))
+		n := 0
+		for n < len(common) && n < len(d) && common[n] == d[n] {
+			n++
+		}
+		common = common[:n]
+	}
+	return path.Join(common...)
+}

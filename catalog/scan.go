@@ -1,0 +1,276 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-6133abe0/rekey/dash"
+	"github.com/seed-6133abe0/rekey/hls"
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/store"
+)
+
+// Scan finds every asset under the media root and hands each to fn, in ID
+// order. Trees of earlier rotations that no entry manifest reaches are ignored.
+func Scan(ctx context.Context, r Reader, kidOf KIDOf, fn func(*Asset) error) error {
+	groups, err := group(ctx, r)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		a, err := Walk(ctx, r, g.id, g.entries, kidOf)
+		if err != nil {
+			return fmt.Errorf("walk asset %s: %w", g.id, err)
+		}
+		if err := fn(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type assetGroup struct {
+	id      string
+	entries []string
+}
+
+// group sorts the entry manifests into assets: entries that share a playlist,
+// an init section or a segment are one.
+func group(ctx context.Context, r Reader) ([]assetGroup, error) {
+	reach, order, err := reaches(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	entries := entriesOf(reach, order)
+	set := newUnion()
+	for _, e := range entries {
+		set.find(e)
+		for _, o := range closure(reach, e) {
+			set.join(e, "object:"+o)
+		}
+	}
+	byRoot := map[string][]string{}
+	for _, e := range entries {
+		root := set.find(e)
+		byRoot[root] = append(byRoot[root], e)
+	}
+	return name(byRoot), nil
+}
+
+// reaches maps every manifest to what it names: child playlists and media.
+func reaches(ctx context.Context, r Reader) (map[string][]string, []string, error) {
+	var order []string
+	for info, err := range r.List(ctx, "") {
+		if err != nil {
+			return nil, nil, fmt.Errorf("list media root: %w", err)
+		}
+		if IsManifest(info.Key) {
+			order = append(order, info.Key)
+		}
+	}
+	out := map[string][]string{}
+	l := newListing(r)
+	for _, k := range order {
+		b, _, err := l.read(ctx, k, MaxManifest)
+		if err != nil {
+			if !isRefusal(err) {
+				return nil, nil, err
+			}
+			out[k] = nil
+			continue
+		}
+		out[k] = targets(k, b)
+	}
+	return out, order, nil
+}
+
+// targets lists the objects that a manifest names. A manifest that cannot be
+// read has none here; Walk says why.
+func targets(k string, b []byte) []string {
+	var refs []string
+	if isMPD(k) {
+		m, err := dash.Parse(k, b)
+		if err != nil {
+			return nil
+		}
+		for _, rep := range m.Representations {
+			refs = append(refs, rep.Init)
+			refs = append(refs, rep.Media...)
+		}
+	} else {
+		p, err := hls.Parse(k, b)
+		if err != nil {
+			return nil
+		}
+		for _, ref := range p.Refs {
+			switch ref.Role {
+			case hls.Variant, hls.Rendition, hls.IFrame, hls.Segment, hls.Map:
+				refs = append(refs, ref.URI)
+			default:
+			}
+		}
+	}
+	var out []string
+	for _, ref := range refs {
+		if t, err := Resolve(k, ref); ref != "" && err == nil && t != k {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// entriesOf are the manifests that a player opens: no other manifest leads to
+// them. Playlists that only reach each other in a circle count as entries, so
+// that they are refused by name and not lost.
+func entriesOf(reach map[string][]string, order []string) []string {
+	parent := map[string]bool{}
+	for _, k := range order {
+		for _, t := range reach[k] {
+			parent[t] = true
+		}
+	}
+	var entries []string
+	reached := map[string]bool{}
+	take := func(k string) {
+		entries = append(entries, k)
+		reached[k] = true
+		for _, t := range closure(reach, k) {
+			reached[t] = true
+		}
+	}
+	for _, k := range order {
+		if !parent[k] && !InTree(k) {
+			take(k)
+		}
+	}
+	for _, k := range order {
+		if !reached[k] && !InTree(k) {
+			take(k)
+		}
+	}
+	slices.Sort(entries)
+	return entries
+}
+
+func closure(reach map[string][]string, from string) []string {
+	seen := map[string]bool{from: true}
+	todo := []string{from}
+	var out []string
+	for len(todo) > 0 {
+		k := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, t := range reach[k] {
+			if !seen[t] {
+				seen[t] = true
+				out = append(out, t)
+				todo = append(todo, t)
+			}
+		}
+	}
+	return out
+}
+
+// name gives each asset the folder that holds its entries, or, where that is
+// the root or another asset has it too, its first entry manifest.
+func name(byRoot map[string][]string) []assetGroup {
+	count := map[string]int{}
+	for _, es := range byRoot {
+		count[CommonDir(es...)]++
+	}
+	var out []assetGroup
+	for _, es := range byRoot {
+		slices.Sort(es)
+		id := CommonDir(es...)
+		if id == "" || count[id] > 1 {
+			id = es[0]
+		}
+		out = append(out, assetGroup{id: id, entries: es})
+	}
+	slices.SortFunc(out, func(a, b assetGroup) int { return strings.Compare(a.id, b.id) })
+	return out
+}
+
+// union is a disjoint-set forest over names.
+type union struct{ parent map[string]string }
+
+func newUnion() *union { return &union{parent: map[string]string{}} }
+
+func (u *union) find(x string) string {
+	p, ok := u.parent[x]
+	if !ok {
+		u.parent[x] = x
+		return x
+	}
+	if p == x {
+		return x
+	}
+	root := u.find(p)
+	u.parent[x] = root
+	return root
+}
+
+func (u *union) join(a, b string) { u.parent[u.find(a)] = u.find(b) }
+
+// Registrar takes the content key that a library publishes as a key object. An
+// error means that it was not taken; taking the same key twice is none.
+type Registrar interface {
+	Register(ctx context.Context, kid key.KID, k key.ContentKey, uri string) error
+}
+
+// Rescan makes the index whole: every asset under the media root is in it, none
+// that is gone, and every key object's key is registered under its KID.
+func Rescan(ctx context.Context, r Reader, x *Index, reg Registrar, clock func() time.Time) (ScanRecord, error) {
+	var rec ScanRecord
+	found := map[string]bool{}
+	err := Scan(ctx, r, nil, func(a *Asset) error {
+		found[a.ID] = true
+		rec.Assets++
+		if err := register(ctx, r, reg, a); err != nil {
+			return err
+		}
+		if len(a.Refusals) > 0 {
+			rec.Refused++
+		}
+		return x.Put(ctx, a)
+	})
+	if err != nil {
+		return rec, err
+	}
+	for s, err := range x.Summaries(ctx) {
+		if err != nil {
+			return rec, err
+		}
+		if !found[s.Asset] {
+			if err := x.Remove(ctx, s); err != nil {
+				return rec, err
+			}
+		}
+	}
+	rec.Finished = clock().UTC()
+	return rec, x.SetScanned(ctx, rec)
+}
+
+// register hands the asset's key objects to the registrar. A key that cannot be
+// taken refuses the asset, not the scan.
+func register(ctx context.Context, r Reader, reg Registrar, a *Asset) error {
+	for _, o := range a.Keys {
+		b, _, err := store.ReadAll(ctx, r, o.Key, o.ETag, 16, nil)
+		if err == nil {
+			var k key.ContentKey
+			if k, err = key.ContentKeyFromBytes(b); err == nil {
+				err = reg.Register(ctx, o.KID, k, o.Key)
+			}
+			clear(b)
+		}
+		if err != nil {
+			if !isRefusal(err) {
+				return err
+			}
+			a.refuse(o.Key, "key object cannot be registered: "+err.Error())
+		}
+	}
+	return nil
+}

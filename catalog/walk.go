@@ -1,0 +1,396 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/seed-6133abe0/rekey/cenc"
+	"github.com/seed-6133abe0/rekey/dash"
+	"github.com/seed-6133abe0/rekey/hls"
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/store"
+)
+
+// Limits of what is read whole: a larger manifest or init section refuses its
+// asset.
+const (
+	MaxManifest = 64 << 20
+	MaxInit     = 16 << 20
+)
+
+// KIDOf names the content key behind an HLS key URI. The URI is a key of the
+// media root where it leads into it, else as it stands in the playlist.
+type KIDOf func(uri string) key.KID
+
+// Walk follows the entry manifests to everything they reach, at the store's
+// present state. What rekey does not understand becomes a Refusal in the asset;
+// an error means that the store could not be read and nothing is known.
+func Walk(ctx context.Context, r Reader, id string, entries []string, kidOf KIDOf) (*Asset, error) {
+	if kidOf == nil {
+		kidOf = key.KIDFromURI
+	}
+	w := &walker{
+		list: newListing(r), kidOf: kidOf,
+		asset:  &Asset{ID: id},
+		tracks: map[string]*Track{},
+		owners: map[string]owner{},
+		seen:   map[string]bool{},
+		keys:   map[string]bool{},
+	}
+	for _, e := range entries {
+		if err := w.manifest(ctx, e, true); err != nil {
+			return nil, err
+		}
+	}
+	w.finish()
+	return w.asset, nil
+}
+
+type owner struct {
+	track string
+	kid   key.KID
+	iv    key.IV
+}
+
+type walker struct {
+	list   *listing
+	kidOf  KIDOf
+	asset  *Asset
+	tracks map[string]*Track
+	owners map[string]owner
+	seen   map[string]bool
+	keys   map[string]bool
+}
+
+// IsManifest tells a manifest by its name, in any case.
+func IsManifest(k string) bool {
+	k = strings.ToLower(k)
+	return strings.HasSuffix(k, ".m3u8") || strings.HasSuffix(k, ".mpd")
+}
+
+func isMPD(k string) bool { return strings.HasSuffix(strings.ToLower(k), ".mpd") }
+
+func (w *walker) manifest(ctx context.Context, k string, entry bool) error {
+	if w.seen[k] {
+		return nil
+	}
+	w.seen[k] = true
+	b, o, err := w.list.read(ctx, k, MaxManifest)
+	if err != nil {
+		return w.refuseOr(k, err)
+	}
+	kind := HLS
+	if isMPD(k) {
+		kind = DASH
+	}
+	w.asset.Manifests = append(w.asset.Manifests, Manifest{Object: o, Kind: kind, Entry: entry})
+	if kind == DASH {
+		return w.mpd(ctx, k, b)
+	}
+	return w.playlist(ctx, k, b)
+}
+
+// refuseOr records err as the asset's refusal, or returns it where it says
+// nothing about the asset.
+func (w *walker) refuseOr(object string, err error) error {
+	if !isRefusal(err) {
+		return err
+	}
+	w.refuse(object, reason(err))
+	return nil
+}
+
+func (w *walker) refuse(object, why string) {
+	if !slices.Contains(w.asset.Refusals, Refusal{Object: object, Reason: why}) {
+		w.asset.refuse(object, why)
+	}
+}
+
+func reason(err error) string {
+	if errors.Is(err, store.ErrNotFound) {
+		return "missing: a manifest leads to it and it is not in the store"
+	}
+	return err.Error()
+}
+
+func (w *walker) mpd(ctx context.Context, k string, b []byte) error {
+	m, err := dash.Parse(k, b)
+	if err != nil {
+		return w.refuseOr(k, err)
+	}
+	if err := m.Unsupported(); err != nil {
+		w.refuse(k, err.Error())
+	}
+	for _, r := range m.Representations {
+		if err := w.representation(ctx, k, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walker) representation(ctx context.Context, mpd string, r *dash.Representation) error {
+	if r.Init == "" {
+		id := mpd + "#" + r.ID
+		w.tracks[id] = &Track{ID: id, Format: CENC, KIDs: r.DefaultKIDs}
+		if len(r.DefaultKIDs) == 0 {
+			w.tracks[id].Format = Clear
+		}
+		if len(r.Media) > 0 && len(r.DefaultKIDs) > 0 {
+			w.refuse(mpd, fmt.Sprintf("Representation %q is protected and has no init section of its own", r.ID))
+		}
+		return nil
+	}
+	initKey, err := Resolve(mpd, r.Init)
+	if err != nil {
+		return w.refuseOr(mpd, err)
+	}
+	t, err := w.initTrack(ctx, initKey)
+	if err != nil || t == nil {
+		return err
+	}
+	for _, kid := range r.DefaultKIDs {
+		// ISO/IEC 23009-1 §5.8.4.1 (and DASH-IF IOP part 6): default_KID is the
+		// tenc's. Two answers to "which key?" are none.
+		if len(t.KIDs) > 0 && !t.Uses(kid) {
+			w.refuse(mpd, fmt.Sprintf("default_KID %s of Representation %q is not the KID of %s", kid, r.ID, initKey))
+		}
+	}
+	for _, ref := range r.Media {
+		if err := w.media(ctx, mpd, ref, t, key.KID{}, key.IV{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// media adds one media object to the track, once.
+func (w *walker) media(ctx context.Context, manifest, ref string, t *Track, kid key.KID, iv key.IV) error {
+	k, err := Resolve(manifest, ref)
+	if err != nil {
+		return w.refuseOr(manifest, err)
+	}
+	own := owner{track: t.ID, kid: kid, iv: iv}
+	if was, ok := w.owners[k]; ok {
+		if was.kid != kid || was.iv != iv || (was.track != t.ID && (t.Format == CENC || w.tracks[was.track].Format == CENC)) {
+			w.refuse(k, "two tracks list it with different init sections, keys or IVs")
+		}
+		return nil
+	}
+	w.owners[k] = own
+	o, err := w.list.stat(ctx, k)
+	if err != nil {
+		return w.refuseOr(k, err)
+	}
+	t.Segments = append(t.Segments, Segment{Object: o, KID: kid, IV: iv})
+	return nil
+}
+
+// initTrack returns the track behind an init section; nil where it is refused.
+func (w *walker) initTrack(ctx context.Context, k string) (*Track, error) {
+	if t, ok := w.tracks[k]; ok {
+		return t, nil
+	}
+	b, o, err := w.list.read(ctx, k, MaxInit)
+	if err != nil {
+		return nil, w.refuseOr(k, err)
+	}
+	in, err := cenc.ParseInit(k, b)
+	if err != nil {
+		return nil, w.refuseOr(k, err)
+	}
+	t := &Track{ID: k, Format: Clear, Init: &o, KIDs: in.KIDs(), PSSHKIDs: in.PSSHKIDs()}
+	for _, tr := range in.Tracks() {
+		if tr.Encrypted {
+			t.Format, t.Scheme = CENC, tr.Scheme
+		}
+	}
+	w.tracks[k] = t
+	if t.Format == CENC {
+		if err := in.Supported(); err != nil {
+			w.refuse(k, err.Error())
+		}
+	}
+	return t, nil
+}
+
+func (w *walker) finish() {
+	for _, t := range w.tracks {
+		w.asset.Tracks = append(w.asset.Tracks, *t)
+	}
+	slices.SortFunc(w.asset.Tracks, func(a, b Track) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(w.asset.Manifests, func(a, b Manifest) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(w.asset.Keys, func(a, b KeyObject) int { return strings.Compare(a.Key, b.Key) })
+}
+
+func (w *walker) playlist(ctx context.Context, k string, b []byte) error {
+	p, err := hls.Parse(k, b)
+	if err != nil {
+		return w.refuseOr(k, err)
+	}
+	if err := p.Unsupported(); err != nil {
+		w.refuse(k, err.Error())
+	}
+	if p.Multivariant {
+		return w.multivariant(ctx, k, p)
+	}
+	for _, s := range p.Segments {
+		if err := w.hlsSegment(ctx, k, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walker) multivariant(ctx context.Context, k string, p *hls.Playlist) error {
+	for _, ref := range p.Refs {
+		switch ref.Role {
+		case hls.Variant, hls.Rendition, hls.IFrame:
+			child, err := Resolve(k, ref.URI)
+			if err != nil {
+				if err := w.refuseOr(k, err); err != nil {
+					return err
+				}
+				continue
+			}
+			if child == k {
+				w.refuse(k, fmt.Sprintf("line %d: the playlist includes itself", ref.Line))
+				continue
+			}
+			if err := w.manifest(ctx, child, false); err != nil {
+				return err
+			}
+		case hls.SessionKey:
+			if ref.Key != nil && ref.Key.Method == "AES-128" {
+				if _, err := w.aesKey(ctx, k, ref.Key); err != nil {
+					return err
+				}
+			}
+		default:
+		}
+	}
+	return nil
+}
+
+func (w *walker) hlsSegment(ctx context.Context, k string, s hls.MediaSegment) error {
+	if s.Gap {
+		return nil
+	}
+	aes := aesKeyTag(s.Keys)
+	if s.Map != nil {
+		initKey, err := Resolve(k, s.Map.URI)
+		if err != nil {
+			return w.refuseOr(k, err)
+		}
+		if s.Map.Range != nil {
+			w.refuse(k, fmt.Sprintf("line %d: EXT-X-MAP by byte range: tracks in a single file are not supported yet", s.Map.Line))
+			return w.cencKIDsOf(k, s)
+		}
+		if aes != nil {
+			w.refuse(k, fmt.Sprintf("line %d: AES-128 over fMP4 is not supported yet", aes.Line))
+			_, err := w.aesTrack(ctx, k, s, aes)
+			return err
+		}
+		t, err := w.initTrack(ctx, initKey)
+		if err != nil || t == nil {
+			return err
+		}
+		return w.media(ctx, k, s.URI, t, key.KID{}, key.IV{})
+	}
+	t, err := w.aesTrack(ctx, k, s, aes)
+	if err != nil {
+		return err
+	}
+	if aes == nil {
+		return w.media(ctx, k, s.URI, t, key.KID{}, key.IV{})
+	}
+	kid, err := w.aesKey(ctx, k, aes)
+	if err != nil {
+		return err
+	}
+	return w.media(ctx, k, s.URI, t, kid, s.IV(aes))
+}
+
+// aesTrack is the track of a playlist without init sections.
+func (w *walker) aesTrack(ctx context.Context, k string, s hls.MediaSegment, aes *hls.KeyTag) (*Track, error) {
+	t, ok := w.tracks[k]
+	if !ok {
+		t = &Track{ID: k, Format: Clear}
+		w.tracks[k] = t
+	}
+	tag := aes
+	for _, kt := range s.Keys {
+		if tag == nil && kt.Method == "SAMPLE-AES" {
+			tag = kt
+		}
+	}
+	if tag == nil {
+		return t, nil
+	}
+	t.Format, t.Scheme = AES128, tag.Method
+	kid, err := w.aesKey(ctx, k, tag)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(t.KIDs, kid) {
+		t.KIDs = append(t.KIDs, kid)
+	}
+	return t, nil
+}
+
+// cencKIDsOf records what a refused single-file playlist says of its keys, so
+// that scope still finds the asset.
+func (w *walker) cencKIDsOf(k string, s hls.MediaSegment) error {
+	t, ok := w.tracks[k]
+	if !ok {
+		t = &Track{ID: k, Format: CENC}
+		w.tracks[k] = t
+	}
+	for _, kt := range s.Keys {
+		kids, err := hls.KeyTagKIDs(kt)
+		if err != nil {
+			return w.refuseOr(k, err)
+		}
+		for _, kid := range kids {
+			if !slices.Contains(t.KIDs, kid) {
+				t.KIDs = append(t.KIDs, kid)
+			}
+		}
+	}
+	return nil
+}
+
+func aesKeyTag(keys []*hls.KeyTag) *hls.KeyTag {
+	for _, kt := range keys {
+		if kt.Method == "AES-128" {
+			return kt
+		}
+	}
+	return nil
+}
+
+// aesKey names the key behind an HLS key tag and pins its object.
+func (w *walker) aesKey(ctx context.Context, playlist string, kt *hls.KeyTag) (key.KID, error) {
+	k, err := Resolve(playlist, kt.URI)
+	if err != nil {
+		w.refuse(playlist, fmt.Sprintf("line %d: key URI %q is not in the media root: key servers are not supported yet", kt.Line, kt.URI))
+		return w.kidOf(kt.URI), nil
+	}
+	kid := w.kidOf(k)
+	if w.keys[k] {
+		return kid, nil
+	}
+	w.keys[k] = true
+	o, err := w.list.stat(ctx, k)
+	if err != nil {
+		return kid, w.refuseOr(k, err)
+	}
+	if o.Size != 16 {
+		w.refuse(k, fmt.Sprintf("key object has %d bytes, want 16 (RFC 8216 §4.3.2.4)", o.Size))
+	}
+	w.asset.Keys = append(w.asset.Keys, KeyObject{Object: o, KID: kid})
+	return kid, nil
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/seed-6133abe0/rekey/rotation"
+)
+
+// config is rekey.yaml. Flags win over REKEY_* variables, those over the file.
+type config struct {
+	// Media is a directory or s3://bucket/prefix.
+	Media string `yaml:"media"`
+	// Control holds rekey's own state. Zero: for a directory its sibling
+	// <media>-control; S3 has no default.
+	Control string `yaml:"control"`
+	// Redis is host:port or redis://…. Zero: in this process.
+	Redis string `yaml:"redis"`
+	// MasterKey is the file of the local KEK. Zero: rekey/master.key in the
+	// user's configuration folder.
+	MasterKey string `yaml:"master_key"`
+	// Handover says who gets new CENC keys before any manifest names them.
+	Handover handover `yaml:"handover"`
+	// Policies are the planned runs of rekey schedule.
+	Policies []rotation.Policy `yaml:"policies"`
+	// Lease is how long a driver that says nothing is thought alive. Zero: 30s.
+	Lease rotation.Age `yaml:"lease"`
+}
+
+// handover is `none`, or a command that gets KID:KEY lines on its stdin and
+// acknowledges them by exiting with 0. Zero: not configured.
+type handover struct {
+	None    bool
+	Command []string
+}
+
+// UnmarshalYAML reads `none` or a mapping with a command list.
+func (h *handover) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		return h.set(n.Value)
+	}
+	var m struct {
+		Command []string `yaml:"command"`
+	}
+	if err := n.Decode(&m); err != nil {
+		return err
+	}
+	if len(m.Command) == 0 || m.Command[0] == "" {
+		return errors.New("handover: command is empty")
+	}
+	h.Command = m.Command
+	return nil
+}
+
+// set reads the flag's form: none, or the path of a command without arguments.
+func (h *handover) set(s string) error {
+	switch s {
+	case "":
+		*h = handover{}
+	case "none":
+		*h = handover{None: true}
+	default:
+		*h = handover{Command: []string{s}}
+	}
+	return nil
+}
+
+// loadConfig reads the named file; an unnamed one may be absent.
+func loadConfig(name string) (config, error) {
+	var c config
+	named := name != ""
+	if !named {
+		name = "rekey.yaml"
+	}
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		return c, nil
+	}
+	if err != nil {
+		return c, usagef("read config: %v", err)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return c, usagef("read config %s: %v", name, err)
+	}
+	seen := map[string]bool{}
+	for _, p := range c.Policies {
+		if !policyName(p.Name) || seen[p.Name] {
+			return c, usagef("read config %s: policy name %q is empty, taken or not letters, digits, - and _", name, p.Name)
+		}
+		seen[p.Name] = true
+	}
+	return c, nil
+}
+
+func policyName(s string) bool {
+	ok := func(r rune) bool {
+		return r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+	}
+	return s != "" && strings.IndexFunc(s, func(r rune) bool { return !ok(r) }) < 0
+}
+
+// places fills in the defaults of media and control and keeps control out of
+// the media root, which is public.
+func (c *config) places() error {
+	if c.Media == "" {
+		return usagef("no media root: --media, REKEY_MEDIA or media: in rekey.yaml")
+	}
+	if c.Control == "" {
+		if isS3(c.Media) {
+			return usagef("no control prefix: an S3 media root has no default; --control, REKEY_CONTROL or control: in rekey.yaml")
+		}
+		c.Control = strings.TrimRight(c.Media, "/") + "-control"
+	}
+	inside, err := within(c.Media, c.Control)
+	if err != nil {
+		return err
+	}
+	if inside {
+		return usagef("control prefix %s lies inside the media root %s, which is public", c.Control, c.Media)
+	}
+	return nil
+}
+
+func within(media, control string) (bool, error) {
+	if isS3(media) != isS3(control) {
+		return false, nil
+	}
+	if isS3(media) {
+		return strings.HasPrefix(strings.TrimRight(control, "/")+"/", strings.TrimRight(media, "/")+"/"), nil
+	}
+	m, err := filepath.Abs(media)
+	if err != nil {
+		return false, fmt.Errorf("find %s: %w", media, err)
+	}
+	ctl, err := filepath.Abs(control)
+	if err != nil {
+		return false, fmt.Errorf("find %s: %w", control, err)
+	}
+	return strings.HasPrefix(ctl+"/", m+"/"), nil
+}
+
+func isS3(location string) bool { return strings.HasPrefix(location, "s3://") }

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/rotation"
+)
+
+// ringRegistrar puts the keys that a library publishes itself into the keyring.
+type ringRegistrar struct{ ring *keyring.Ring }
+
+// Register takes weak keys too: it is old media's key, and rekeying is the cure.
+func (r ringRegistrar) Register(ctx context.Context, kid key.KID, k key.ContentKey, uri string) error {
+	_, err := r.ring.Import(ctx, kid, k, keyring.ImportOptions{URI: uri, AllowWeak: true})
+	return err
+}
+
+func rescan(ctx context.Context, e *rotation.Engine) (catalog.ScanRecord, error) {
+	return catalog.Rescan(ctx, e.Media, e.Index(), ringRegistrar{e.Ring}, e.Clock)
+}
+
+func (a *app) scanCommand() *cobra.Command {
+	return &cobra.Command{Use: "scan [MEDIA]", Short: "Index the assets of the media root and the KIDs they use", Args: cobra.MaximumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			a.cfg.Media = args[0]
+		}
+		e, err := a.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		rec, err := rescan(cmd.Context(), e)
+		if err != nil {
+			return err
+		}
+		return a.printScan(cmd.Context(), e, rec)
+	}}
+}
+
+func (a *app) printScan(ctx context.Context, e *rotation.Engine, rec catalog.ScanRecord) error {
+	if a.flags.json {
+		return a.printJSON(rec)
+	}
+	if _, err := fmt.Fprintf(a.stdout, "%d assets, %d of them cannot be rekeyed\n", rec.Assets, rec.Refused); err != nil {
+		return err
+	}
+	for s, err := range e.Index().Summaries(ctx) {
+		if err != nil {
+			return err
+		}
+		for _, r := range s.Refusals {
+			if _, err := fmt.Fprintf(a.stdout, "%s refused: %s: %s\n", s.Asset, r.Object, r.Reason); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/rotation"
+)
+
+// keyFlags name the keys that a command is about.
+type keyFlags struct{ kids, uris []string }
+
+func (k *keyFlags) add(c *cobra.Command) {
+	c.Flags().StringSliceVar(&k.kids, "kid", nil, "key ID, 32 hex digits, dashes allowed; may be repeated")
+	c.Flags().StringSliceVar(&k.uris, "key-uri", nil, "HLS key URI relative to the media root; may be repeated")
+}
+
+func (k *keyFlags) parse() ([]key.KID, error) {
+	var out []key.KID
+	for _, s := range k.kids {
+		kid, err := key.ParseKID(s)
+		if err != nil {
+			return nil, usagef("%v", err)
+		}
+		out = append(out, kid)
+	}
+	for _, u := range k.uris {
+		out = append(out, key.KIDFromURI(u))
+	}
+	if len(out) == 0 {
+		return nil, usagef("which key? --kid or --key-uri")
+	}
+	return out, nil
+}
+
+func (a *app) scopeCommand() *cobra.Command {
+	var keys keyFlags
+	c := &cobra.Command{Use: "scope", Short: "Say who depends on a key: assets, objects, bytes", RunE: func(cmd *cobra.Command, _ []string) error {
+		kids, err := keys.parse()
+		if err != nil {
+			return err
+		}
+		e, err := a.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return a.scope(cmd.Context(), e, kids)
+	}}
+	keys.add(c)
+	return c
+}
+
+func (a *app) scope(ctx context.Context, e *rotation.Engine, kids []key.KID) error {
+	var entries []catalog.Entry
+	found := false
+	for _, kid := range kids {
+		for entry, err := range e.Index().Scope(ctx, kid) {
+			if err != nil {
+				return err
+			}
+			found = true
+			if !a.flags.json {
+				entries = append(entries, entry)
+				continue
+			}
+			if err := a.printJSON(entry); err != nil {
+				return err
+			}
+		}
+	}
+	if !found {
+		return rotation.ErrNothing
+	}
+	if a.flags.json {
+		return nil
+	}
+	err := table(a.stdout, "ASSET TRACKS OBJECTS SIZE", func(row func(...any)) {
+		for _, x := range entries {
+			row(x.Asset, x.Tracks, x.Objects, size(x.Bytes))
+		}
+	})
+	for _, x := range entries {
+		if x.Unsupported != "" && err == nil {
+			_, err = fmt.Fprintf(a.stdout, "%s cannot be rekeyed: %s\n", x.Asset, x.Unsupported)
+		}
+	}
+	return err
+}

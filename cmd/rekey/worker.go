@@ -1,0 +1,30 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/seed-6133abe0/rekey/queue"
+)
+
+func (a *app) workerCommand() *cobra.Command {
+	var concurrency int
+	var readBack bool
+	c := &cobra.Command{Use: "worker", Short: "Serve the queue", RunE: func(cmd *cobra.Command, _ []string) error {
+		if a.cfg.Redis == "" {
+			return usagef("a worker needs the queue: --redis")
+		}
+		ctx := cmd.Context()
+		e, err := a.open(ctx)
+		if err != nil {
+			return err
+		}
+		conn, err := queue.Open(a.cfg.Redis)
+		if err != nil {
+			return err
+		}
+		return queue.Serve(ctx, conn, newWorker(e, readBack), nil, queue.ServerOptions{Concurrency: concurrency, Log: e.Log})
+	}}
+	c.Flags().IntVar(&concurrency, "concurrency", 0, "parts worked at once (0: 4)")
+	c.Flags().BoolVar(&readBack, "read-back", false, "read every object back after it is written (first and last of a track always are)")
+	return c
+}

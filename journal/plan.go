@@ -1,0 +1,131 @@
+package journal
+
+import (
+	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/key"
+)
+
+// Plan decides everything about one asset before anything is touched: keys,
+// names, numbers and source ETags. Any run of any part of it writes the same
+// bytes.
+type Plan struct {
+	Rotation string `json:"rotation"`
+	Asset    string `json:"asset"`
+	// Unit names the assets that share an object and so share new keys.
+	Unit string `json:"unit"`
+	// Base is the folder, relative to the media root, that holds the new tree.
+	Base      string      `json:"base"`
+	Keys      []KeyChange `json:"keys"`
+	Manifests []Move      `json:"manifests"`
+	Tracks    []Track     `json:"tracks"`
+	Parts     []Part      `json:"parts"`
+	// Refusal stops the asset before anything of it is touched.
+	Refusal *Refusal `json:"refusal,omitempty"`
+}
+
+// KeyChange replaces one content key by a new one with a new KID.
+type KeyChange struct {
+	OldKID key.KID `json:"old_kid"`
+	NewKID key.KID `json:"new_kid"`
+	// Object is set for an HLS key that the library publishes: where the old
+	// one is, and where the new one goes.
+	Object *Move `json:"object,omitempty"`
+}
+
+// Move is one object and the key of its successor. Entry manifests are flipped
+// where they stand: From and To are equal.
+type Move struct {
+	From string               `json:"from"`
+	To   string               `json:"to"`
+	ETag string               `json:"etag"`
+	Size int64                `json:"size"`
+	Kind catalog.ManifestKind `json:"kind,omitempty"`
+}
+
+// Track is one rendition of the plan.
+type Track struct {
+	// Number is the track's part of every IV: unique under each new key.
+	Number  uint16          `json:"number"`
+	ID      string          `json:"id"`
+	Format  catalog.Format  `json:"format"`
+	Scheme  string          `json:"scheme,omitempty"`
+	OldKIDs []key.KID       `json:"old_kids"`
+	Init    *catalog.Object `json:"init,omitempty"`
+	// Media is false where only the init section changes: its PSSH boxes name
+	// a changed KID, its media is under another.
+	Media bool `json:"media"`
+	// Proved is true where the old key was shown to be the right one before
+	// any work began, by its check value or by the clear media.
+	Proved  bool     `json:"proved"`
+	Objects []Object `json:"objects"`
+}
+
+// Object is one media object to rewrite.
+type Object struct {
+	// Number is the object's part of every IV.
+	Number uint32  `json:"number"`
+	Init   bool    `json:"init,omitempty"`
+	From   string  `json:"from"`
+	To     string  `json:"to"`
+	ETag   string  `json:"etag"`
+	Size   int64   `json:"size"`
+	KID    key.KID `json:"kid,omitzero"`
+	IV     key.IV  `json:"iv,omitzero"`
+}
+
+// Part is a bounded run of one track's objects: the unit of queued work.
+type Part struct {
+	N     int   `json:"n"`
+	Track int   `json:"track"`
+	First int   `json:"first"`
+	Last  int   `json:"last"`
+	Bytes int64 `json:"bytes"`
+}
+
+// Refusal says which object stops the asset, and why. Failed tells an asset
+// that cannot be rekeyed with the keys at hand from one whose layout is not
+// supported.
+type Refusal struct {
+	Object string `json:"object"`
+	Reason string `json:"reason"`
+	Failed bool   `json:"failed,omitempty"`
+}
+
+// Moves maps every object that moves to the key of its successor.
+func (p *Plan) Moves() map[string]string {
+	m := map[string]string{}
+	for _, mv := range p.Manifests {
+		m[mv.From] = mv.To
+	}
+	for _, t := range p.Tracks {
+		for _, o := range t.Objects {
+			m[o.From] = o.To
+		}
+	}
+	for _, k := range p.Keys {
+		if k.Object != nil {
+			m[k.Object.From] = k.Object.To
+		}
+	}
+	return m
+}
+
+// KIDs maps each old KID to its new one.
+func (p *Plan) KIDs() map[key.KID]key.KID {
+	m := map[key.KID]key.KID{}
+	for _, k := range p.Keys {
+		m[k.OldKID] = k.NewKID
+	}
+	return m
+}
+
+// Size counts the objects and bytes that are rewritten.
+func (p *Plan) Size() (objects int, bytes int64) {
+	for _, t := range p.Tracks {
+		for _, o := range t.Objects {
+			objects++
+			bytes += o.Size
+		}
+	}
+	return objects, bytes
+}

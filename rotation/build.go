@@ -1,0 +1,285 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/store"
+)
+
+// unit is a set of assets that share an object: they get one new key for each
+// old key, and one base folder.
+type unit struct {
+	name   string
+	assets []*catalog.Asset
+	kids   map[key.KID]bool
+	base   string
+	fresh  map[key.KID]key.KID
+	tracks int
+}
+
+// units groups the assets by the key objects they share. Assets that share
+// media are one asset already.
+func units(assets []*catalog.Asset, kids map[key.KID]bool) []*unit {
+	byObject := map[string]*unit{}
+	var out []*unit
+	for _, a := range assets {
+		var into *unit
+		for _, k := range a.Keys {
+			if u := byObject[k.Key]; u != nil && kids[k.KID] {
+				into = merge(into, u, byObject)
+			}
+		}
+		if into == nil {
+			into = &unit{name: a.ID, kids: kids, fresh: map[key.KID]key.KID{}}
+			out = append(out, into)
+		}
+		into.assets = append(into.assets, a)
+		for _, k := range a.Keys {
+			byObject[k.Key] = into
+		}
+	}
+	out = slices.DeleteFunc(out, func(u *unit) bool { return len(u.assets) == 0 })
+	for _, u := range out {
+		u.base = u.commonBase()
+	}
+	return out
+}
+
+// merge empties from into into; the first of the two keeps its name.
+func merge(into, from *unit, byObject map[string]*unit) *unit {
+	if into == nil || into == from {
+		return from
+	}
+	into.assets = append(into.assets, from.assets...)
+	from.assets = nil
+	for k, u := range byObject {
+		if u == from {
+			byObject[k] = into
+		}
+	}
+	return into
+}
+
+func (u *unit) commonBase() string {
+	var keys []string
+	for _, a := range u.assets {
+		for _, m := range a.Manifests {
+			keys = append(keys, catalog.Logical(m.Key))
+		}
+		for _, t := range a.Tracks {
+			if !u.touches(t) {
+				continue
+			}
+			if t.Init != nil {
+				keys = append(keys, catalog.Logical(t.Init.Key))
+			}
+			for _, s := range t.Segments {
+				keys = append(keys, catalog.Logical(s.Key))
+			}
+		}
+		for _, k := range a.Keys {
+			if u.kids[k.KID] {
+				keys = append(keys, catalog.Logical(k.Key))
+			}
+		}
+	}
+	return catalog.CommonDir(keys...)
+}
+
+func (u *unit) touches(t catalog.Track) bool {
+	for kid := range u.kids {
+		if t.Names(kid) {
+			return true
+		}
+	}
+	return false
+}
+
+// build plans one asset. A refusal is in the plan; an error means that the
+// store could not be read.
+func (e *Engine) build(ctx context.Context, rotation string, u *unit, a *catalog.Asset) (*journal.Plan, error) {
+	p := &journal.Plan{Rotation: rotation, Asset: a.ID, Unit: u.name, Base: u.base}
+	if len(a.Refusals) > 0 {
+		p.Refusal = &journal.Refusal{Object: a.Refusals[0].Object, Reason: a.Refusals[0].Reason}
+		u.planKeys(p, a)
+		return p, nil
+	}
+	t := tree{base: u.base, rotation: rotation}
+	u.planKeys(p, a)
+	for i := range p.Keys {
+		if o := p.Keys[i].Object; o != nil {
+			o.To = t.place(o.From)
+		}
+	}
+	for _, track := range a.Tracks {
+		if !u.touches(track) {
+			continue
+		}
+		if u.tracks > math.MaxUint16 {
+			return refused(p, track.ID, "more than 65536 tracks under one new key"), nil
+		}
+		p.Tracks = append(p.Tracks, planTrack(track, u, t))
+		u.tracks++
+	}
+	if r := collisions(p); r != nil {
+		p.Refusal = r
+		return p, nil
+	}
+	if err := e.planManifests(ctx, p, a, u, t); err != nil {
+		if errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
+			return nil, err
+		}
+		return refused(p, a.ID, err.Error()), nil
+	}
+	e.planParts(p)
+	return p, nil
+}
+
+func refused(p *journal.Plan, object, reason string) *journal.Plan {
+	p.Refusal = &journal.Refusal{Object: object, Reason: reason}
+	return p
+}
+
+// planKeys names a new KID for every old one that the asset uses; the assets of
+// a unit share them.
+func (u *unit) planKeys(p *journal.Plan, a *catalog.Asset) {
+	objects := map[key.KID]catalog.KeyObject{}
+	for _, k := range a.Keys {
+		objects[k.KID] = k
+	}
+	for _, kid := range a.KIDs() {
+		if !u.kids[kid] {
+			continue
+		}
+		c := journal.KeyChange{OldKID: kid}
+		if o, ok := objects[kid]; ok {
+			c.Object = &journal.Move{From: o.Key, ETag: o.ETag, Size: o.Size}
+			c.NewKID = key.KIDFromURI(tree{base: u.base, rotation: p.Rotation}.place(o.Key))
+		} else {
+			if _, ok := u.fresh[kid]; !ok {
+				u.fresh[kid] = key.NewKID()
+			}
+			c.NewKID = u.fresh[kid]
+		}
+		p.Keys = append(p.Keys, c)
+	}
+}
+
+func planTrack(t catalog.Track, u *unit, at tree) journal.Track {
+	pt := journal.Track{Number: uint16(u.tracks), ID: t.ID, Format: t.Format, Scheme: t.Scheme, Init: t.Init}
+	for _, kid := range t.KIDs {
+		if u.kids[kid] {
+			pt.OldKIDs = append(pt.OldKIDs, kid)
+			pt.Media = true
+		}
+	}
+	if t.Init != nil {
+		pt.Objects = append(pt.Objects, journal.Object{
+			Init: true, From: t.Init.Key, To: at.place(t.Init.Key), ETag: t.Init.ETag, Size: t.Init.Size,
+		})
+	}
+	if !pt.Media {
+		return pt
+	}
+	for _, s := range t.Segments {
+		if t.Format == catalog.AES128 && !u.kids[s.KID] {
+			continue
+		}
+		pt.Objects = append(pt.Objects, journal.Object{
+			Number: uint32(len(pt.Objects)), From: s.Key, To: at.place(s.Key),
+			ETag: s.ETag, Size: s.Size, KID: s.KID, IV: s.IV,
+		})
+	}
+	return pt
+}
+
+// collisions finds two objects whose first names are the same: one of an
+// earlier rotation, one original.
+func collisions(p *journal.Plan) *journal.Refusal {
+	from := map[string]string{}
+	for f, to := range p.Moves() {
+		if was, ok := from[to]; ok && was != f {
+			return &journal.Refusal{Object: f, Reason: fmt.Sprintf("%s and it would both become %s", was, to)}
+		}
+		from[to] = f
+	}
+	return nil
+}
+
+// planManifests finds which manifests change, children before parents, and
+// tries each rewrite once with keys that are thrown away, so that a manifest
+// that cannot be rewritten refuses its asset before anything is touched.
+func (e *Engine) planManifests(ctx context.Context, p *journal.Plan, a *catalog.Asset, u *unit, t tree) error {
+	type loaded struct {
+		m     catalog.Manifest
+		b     []byte
+		needs manifestNeeds
+	}
+	var left []loaded
+	for _, m := range a.Manifests {
+		b, _, err := store.ReadAll(ctx, e.Media, m.Key, m.ETag, catalog.MaxManifest, nil)
+		if err != nil {
+			return err
+		}
+		n, err := needsOf(m, b)
+		if err != nil {
+			return err
+		}
+		left = append(left, loaded{m, b, n})
+	}
+	moves := p.Moves()
+	bytesOf := map[string][]byte{}
+	for again := true; again; {
+		again = false
+		left = slices.DeleteFunc(left, func(l loaded) bool {
+			if !l.needs.changes(moves, u.kids) {
+				return false
+			}
+			mv := journal.Move{From: l.m.Key, To: l.m.Key, ETag: l.m.ETag, Size: l.m.Size, Kind: l.m.Kind}
+			if !l.m.Entry {
+				mv.To = t.place(l.m.Key)
+				moves[mv.From] = mv.To
+			}
+			p.Manifests = append(p.Manifests, mv)
+			bytesOf[mv.From] = l.b
+			again = true
+			return true
+		})
+	}
+	slices.SortFunc(p.Manifests, func(x, y journal.Move) int { return strings.Compare(x.From, y.From) })
+	if len(p.Manifests) == 0 {
+		return errors.New("no manifest of the asset names the key")
+	}
+	trial := key.Changes{}
+	for _, c := range p.Keys {
+		trial[c.OldKID] = key.Change{New: key.NewContentKey(), NewKID: c.NewKID}
+	}
+	for _, mv := range p.Manifests {
+		if _, err := rewrite(mv, bytesOf[mv.From], t, moves, trial); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) planParts(p *journal.Plan) {
+	for ti, t := range p.Tracks {
+		for first := 0; first < len(t.Objects); {
+			last, bytes := first, t.Objects[first].Size
+			for last+1 < len(t.Objects) && last+1-first < e.partObjects() && bytes+t.Objects[last+1].Size <= e.partBytes() {
+				last++
+				bytes += t.Objects[last].Size
+			}
+			p.Parts = append(p.Parts, journal.Part{N: len(p.Parts), Track: ti, First: first, Last: last, Bytes: bytes})
+			first = last + 1
+		}
+	}
+}

@@ -1,0 +1,370 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/queue"
+	"github.com/seed-6133abe0/rekey/store"
+)
+
+const (
+	pollMin = 50 * time.Millisecond
+	pollMax = 2 * time.Second
+	// requeueAfter is how long a part may be silent before it is queued again.
+	// The queue drops the copy where it still has the first, so this mends a
+	// queue that lost its jobs and costs nothing else.
+	requeueAfter = 20 * time.Second
+	// awayLimit bounds the looks in a row that find the store away.
+	awayLimit = 30
+)
+
+// Drive carries a rotation to its end: it queues parts, settles assets, and
+// says how it ended. Any number may try; the lease lets one at a time. It ends
+// with ErrLeased where another driver is alive, and with ctx's error where it is
+// stopped; the rotation can be driven on from where it stands.
+func (e *Engine) Drive(ctx context.Context, id string) (journal.State, error) {
+	state, _, err := e.Journal().State(ctx, id)
+	if err != nil {
+		return state, err
+	}
+	switch {
+	case state.Phase == journal.Planning:
+		return state, fmt.Errorf("drive rotation %s: %w: nothing was touched; start it again", id, ErrPlanning)
+	case state.Phase.Final():
+		return state, nil
+	}
+	ctx, release, err := e.hold(ctx, id)
+	if err != nil {
+		return state, err
+	}
+	defer release()
+	d := &driver{e: e, state: state, poll: pollMin}
+	if err := d.run(ctx); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return d.state, fmt.Errorf("drive rotation %s: %w", id, err)
+	}
+	return e.finish(ctx, id)
+}
+
+// Resume makes work whose jobs the queue may have lost or may still hold under
+// their old names be queued again.
+func (e *Engine) Resume(ctx context.Context, id string) error {
+	state, etag, err := e.Journal().State(ctx, id)
+	if err != nil || state.Phase.Final() {
+		return err
+	}
+	if state.Phase == journal.Planning {
+		return fmt.Errorf("resume rotation %s: %w: nothing was touched; start it again", id, ErrPlanning)
+	}
+	state.Generation++
+	return e.Journal().SetState(ctx, state, etag)
+}
+
+// asset is one asset in work.
+type asset struct {
+	plan   *journal.Plan
+	queued map[int]time.Time
+	next   int
+}
+
+type driver struct {
+	e      *Engine
+	state  journal.State
+	active []*asset
+	inWork int
+	away   int
+	poll   time.Duration
+}
+
+func (d *driver) run(ctx context.Context) error {
+	next, stop := iter.Pull2(d.e.Journal().Plans(ctx, d.state.Rotation))
+	defer stop()
+	more := true
+	for more || len(d.active) > 0 {
+		for more && d.inWork < d.e.window() && len(d.active) < d.e.window() {
+			p, err, ok := next()
+			if !ok {
+				more = false
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if err := d.admit(ctx, p); err != nil {
+				return err
+			}
+		}
+		if err := d.round(ctx); err != nil {
+			return err
+		}
+		if err := d.pause(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *driver) pause(ctx context.Context) error {
+	if len(d.active) == 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d.poll)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		d.poll = min(d.poll*2, pollMax)
+		return nil
+	}
+}
+
+// admit takes an asset into work unless it is settled.
+func (d *driver) admit(ctx context.Context, p *journal.Plan) error {
+	o, _, err := d.e.Journal().Outcome(ctx, d.state.Rotation, p.Asset)
+	if err != nil {
+		return err
+	}
+	if o.State != journal.AssetPending && o.State != journal.AssetPublished {
+		return nil
+	}
+	if p.Refusal != nil {
+		return d.e.fail(ctx, p, p.Refusal.Object, p.Refusal.Reason)
+	}
+	d.active = append(d.active, &asset{plan: p, queued: map[int]time.Time{}})
+	return nil
+}
+
+// round looks once at every asset in work. A store that is away for a while
+// leaves everything as it was.
+func (d *driver) round(ctx context.Context) error {
+	var left []*asset
+	for _, a := range d.active {
+		settled, err := d.look(ctx, a)
+		if errors.Is(err, store.ErrUnavailable) && d.away < awayLimit {
+			d.away++
+			d.e.Log.Warn("store is away; the asset waits", "rotation", d.state.Rotation, "asset", a.plan.Asset, "error", err)
+			left = append(left, a)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		d.away = 0
+		if !settled {
+			left = append(left, a)
+		}
+	}
+	d.active = left
+	return nil
+}
+
+// look queues what is missing and settles an asset that has nothing missing.
+func (d *driver) look(ctx context.Context, a *asset) (bool, error) {
+	done, err := d.e.Journal().PartNumbers(ctx, d.state.Rotation, a.plan.Asset)
+	if err != nil {
+		return false, err
+	}
+	for n := range a.queued {
+		if done[n] {
+			delete(a.queued, n)
+			d.inWork--
+			d.poll = pollMin
+		}
+	}
+	for f, err := range d.e.Journal().Failures(ctx, d.state.Rotation, a.plan.Asset) {
+		if err != nil {
+			return false, err
+		}
+		d.inWork -= len(a.queued)
+		return true, d.e.fail(ctx, a.plan, f.Object, f.Reason)
+	}
+	if len(done) >= len(a.plan.Parts) {
+		d.poll = pollMin
+		return true, d.e.settle(ctx, &d.state, a.plan)
+	}
+	return false, d.fill(ctx, a, done)
+}
+
+// fill queues parts of the asset while the window has room, and those that have
+// been silent for long.
+func (d *driver) fill(ctx context.Context, a *asset, done map[int]bool) error {
+	now := d.e.Clock()
+	for n, since := range a.queued {
+		if now.Sub(since) >= requeueAfter {
+			if err := d.enqueue(ctx, a, n, now); err != nil {
+				return err
+			}
+		}
+	}
+	for ; a.next < len(a.plan.Parts) && d.inWork < d.e.window(); a.next++ {
+		if done[a.next] {
+			continue
+		}
+		d.inWork++
+		if err := d.enqueue(ctx, a, a.next, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enqueue puts up with a queue that is away: the part stays in the window and
+// is queued again later.
+func (d *driver) enqueue(ctx context.Context, a *asset, n int, now time.Time) error {
+	a.queued[n] = now
+	err := d.e.Queue.Enqueue(ctx, queueName(d.state.Kind), queue.Part{
+		Rotation: d.state.Rotation, Asset: a.plan.Asset, Part: n, Generation: d.state.Generation,
+	})
+	if errors.Is(err, queue.ErrUnavailable) {
+		a.queued[n] = now.Add(-requeueAfter + time.Second)
+		d.e.Log.Warn("queue is away; the part waits", "rotation", d.state.Rotation, "asset", a.plan.Asset, "part", n, "error", err)
+		return nil
+	}
+	return err
+}
+
+// fail records why an asset stops. It holds back only itself.
+func (e *Engine) fail(ctx context.Context, p *journal.Plan, object, reason string) error {
+	return e.outcome(ctx, p, journal.Outcome{State: journal.AssetFailed, Object: object, Reason: reason})
+}
+
+func (e *Engine) outcome(ctx context.Context, p *journal.Plan, o journal.Outcome) error {
+	_, etag, err := e.Journal().Outcome(ctx, p.Rotation, p.Asset)
+	if err != nil {
+		return err
+	}
+	o.Asset, o.Time = p.Asset, e.Clock().UTC()
+	if err := e.Journal().SetOutcome(ctx, p.Rotation, o, etag); err != nil {
+		return err
+	}
+	e.Log.Info("asset", "rotation", p.Rotation, "asset", p.Asset, "state", o.State, "object", o.Object, "reason", o.Reason)
+	return nil
+}
+
+// finish sets the rotation's last phase from what became of its assets.
+func (e *Engine) finish(ctx context.Context, id string) (journal.State, error) {
+	verified, bad := 0, 0
+	for p, err := range e.Journal().Plans(ctx, id) {
+		if err != nil {
+			return journal.State{}, err
+		}
+		o, _, err := e.Journal().Outcome(ctx, id, p.Asset)
+		if err != nil {
+			return journal.State{}, err
+		}
+		if o.State == journal.AssetVerified {
+			verified++
+		} else {
+			bad++
+		}
+	}
+	state, etag, err := e.Journal().State(ctx, id)
+	if err != nil {
+		return state, err
+	}
+	state.Phase = journal.Done
+	if bad > 0 {
+		state.Phase = journal.Partial
+	}
+	if verified == 0 {
+		state.Phase = journal.Failed
+	}
+	if err := e.retire(ctx, state); err != nil {
+		return state, err
+	}
+	err = e.Journal().SetState(ctx, state, etag)
+	if errors.Is(err, store.ErrPrecondition) {
+		state, _, err = e.Journal().State(ctx, id)
+	}
+	return state, err
+}
+
+// retire deactivates the old keys of a planned run that nothing depends on any
+// more. A compromised key stays compromised.
+func (e *Engine) retire(ctx context.Context, s journal.State) error {
+	if s.Kind != journal.Scheduled {
+		return nil
+	}
+	for _, kid := range s.KIDs {
+		used := false
+		for _, err := range e.Index().Scope(ctx, kid) {
+			if err != nil {
+				return err
+			}
+			used = true
+			break
+		}
+		rec, err := e.Ring.Get(ctx, kid)
+		if err != nil {
+			return err
+		}
+		if used || rec.State != keyring.Active {
+			continue
+		}
+		if err := e.Ring.SetState(ctx, kid, keyring.Deactivated, "rotated by "+s.Rotation); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Requeue queues every part that has no record, up to the window, and says how
+// many. A driver that is alive queues the rest.
+func (e *Engine) Requeue(ctx context.Context, id string) (int, error) {
+	state, _, err := e.Journal().State(ctx, id)
+	if err != nil || state.Phase.Final() {
+		return 0, err
+	}
+	n := 0
+	for p, err := range e.Journal().Plans(ctx, id) {
+		if err != nil {
+			return n, err
+		}
+		done, err := e.Journal().PartNumbers(ctx, id, p.Asset)
+		if err != nil {
+			return n, err
+		}
+		for _, part := range p.Parts {
+			if done[part.N] || n >= e.window() {
+				continue
+			}
+			err := e.Queue.Enqueue(ctx, queueName(state.Kind), queue.Part{
+				Rotation: id, Asset: p.Asset, Part: part.N, Generation: state.Generation,
+			})
+			if err != nil {
+				return n, err
+			}
+			n++
+		}
+	}
+	return n, nil
+}
+
+// Open yields the rotations that are being worked.
+func (e *Engine) Open(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for id, err := range e.Journal().Rotations(ctx) {
+			if err != nil {
+				yield("", err)
+				return
+			}
+			s, _, err := e.Journal().State(ctx, id)
+			if err != nil {
+				e.Log.Warn("rotation cannot be read", "rotation", id, "error", err)
+				continue
+			}
+			if s.Phase == journal.Working && !yield(id, nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/queue"
+	"github.com/seed-6133abe0/rekey/store"
+)
+
+// The classes of errors that a rotation gives as a whole.
+var (
+	// ErrNothing: no asset depends on the key.
+	ErrNothing = errors.New("nothing depends on that key")
+	// ErrNoHandover: CENC keys change and nobody is named to receive them.
+	ErrNoHandover = errors.New("no hand-over configured for new CENC keys")
+	// ErrPlanning: the rotation died while it was planned; it touched nothing.
+	ErrPlanning = errors.New("planning did not finish")
+	// ErrLeased: somebody else drives the rotation.
+	ErrLeased = errors.New("somebody else drives the rotation")
+	// ErrStale: an entry manifest is not what the plan saw.
+	ErrStale = errors.New("entry manifest was replaced after the plan")
+)
+
+// Queue takes parts. queue.ErrUnavailable means that the part may not have been
+// taken; queueing it again is harmless.
+type Queue interface {
+	Enqueue(ctx context.Context, queue string, p queue.Part) error
+}
+
+// Receiver acknowledges new keys before any manifest names them: an error means
+// that it did not.
+type Receiver interface {
+	Receive(ctx context.Context, lines []byte) error
+}
+
+// Engine runs rotations. Media, Control, Ring, Audit, Clock and Log must be
+// set; Queue only to drive.
+type Engine struct {
+	Media   store.Store
+	Control store.Store
+	Ring    *keyring.Ring
+	Audit   *audit.Log
+	Queue   Queue
+	// Receiver gets the new CENC keys; nil with HandoverNone unset stops a
+	// rotation of CENC media before it begins.
+	Receiver     Receiver
+	HandoverNone bool
+	Clock        func() time.Time
+	Log          *slog.Logger
+	Actor        string
+	// Owner names this process in leases.
+	Owner string
+	// Lease is how long a driver that says nothing is thought alive; 0 means
+	// 30 s.
+	Lease time.Duration
+	// Window bounds the parts that are in the queue at once; 0 means 256.
+	Window int
+	// PartBytes bounds a part; 0 means 64 MiB. A single object is never split.
+	PartBytes int64
+	// PartObjects bounds the objects of a part; 0 means 64.
+	PartObjects int
+}
+
+// Index is the catalogue's index in the control prefix.
+func (e *Engine) Index() *catalog.Index { return catalog.NewIndex(e.Control) }
+
+// Journal is the journal in the control prefix.
+func (e *Engine) Journal() *journal.Journal { return journal.New(e.Control) }
+
+func (e *Engine) lease() time.Duration { return orDefault(e.Lease, 30*time.Second) }
+func (e *Engine) window() int          { return orDefault(e.Window, 256) }
+func (e *Engine) partBytes() int64     { return orDefault(e.PartBytes, 64<<20) }
+func (e *Engine) partObjects() int     { return orDefault(e.PartObjects, 64) }
+
+func orDefault[T int | int64 | time.Duration](v, d T) T {
+	if v == 0 {
+		return d
+	}
+	return v
+}
+
+// queueName is where a rotation's parts wait: a compromise outranks a schedule.
+func queueName(k journal.Kind) string {
+	if k == journal.Compromise {
+		return queue.Urgent
+	}
+	return queue.Planned
+}

@@ -1,0 +1,253 @@
+package rotation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/evidence"
+	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/store"
+	"github.com/seed-6133abe0/rekey/worker"
+)
+
+// settle takes an asset whose parts are all done to its end: proof, hand-over,
+// publish, verify.
+func (e *Engine) settle(ctx context.Context, state *journal.State, p *journal.Plan) error {
+	o, _, err := e.Journal().Outcome(ctx, p.Rotation, p.Asset)
+	if err != nil {
+		return err
+	}
+	if o.State == journal.AssetPending {
+		weighed, err := e.weigh(ctx, *state, p)
+		if err != nil {
+			return err
+		}
+		if weighed.State == journal.AssetFailed {
+			return e.outcome(ctx, p, weighed)
+		}
+		if err := e.handOver(ctx, state); err != nil {
+			return err
+		}
+		err = e.publish(ctx, p)
+		var at *publishError
+		if errors.As(err, &at) {
+			return e.fail(ctx, p, at.object, at.err.Error())
+		}
+		if err != nil {
+			return err
+		}
+		o = weighed
+		o.State = journal.AssetPublished
+		if err := e.outcome(ctx, p, o); err != nil {
+			return err
+		}
+	}
+	return e.confirm(ctx, p, o)
+}
+
+// weigh pools the evidence for the old keys, track by track.
+func (e *Engine) weigh(ctx context.Context, state journal.State, p *journal.Plan) (journal.Outcome, error) {
+	var o journal.Outcome
+	tracks := make([]evidence.Evidence, len(p.Tracks))
+	for r, err := range e.Journal().Parts(ctx, p.Rotation, p.Asset) {
+		if err != nil {
+			return o, err
+		}
+		if r.Part < 0 || r.Part >= len(p.Parts) {
+			return o, fmt.Errorf("weigh asset %s: %w: record of part %d of %d", p.Asset, journal.ErrCorrupt, r.Part, len(p.Parts))
+		}
+		tracks[p.Parts[r.Part].Track].Add(r.Evidence)
+		o.Evidence.Add(r.Evidence)
+		o.Findings = append(o.Findings, r.Findings...)
+	}
+	for i, t := range p.Tracks {
+		switch v := tracks[i].Verdict(); {
+		case v == evidence.Wrong:
+			o.State, o.Object, o.Reason = journal.AssetFailed, t.ID, worker.ErrWrongKey.Error()
+		case t.Media && v == evidence.Undecided && !t.Proved && !state.AcceptUnproved:
+			o.State, o.Object = journal.AssetFailed, t.ID
+			o.Reason = fmt.Sprintf("the media does not prove the old key (miss probability %.2g over %d bytes); --accept-unproved publishes it all the same",
+				tracks[i].MissProbability(), tracks[i].Bytes)
+		}
+	}
+	return o, nil
+}
+
+// publishError is what stops one asset at its publish and no other.
+type publishError struct {
+	object string
+	err    error
+}
+
+func (e *publishError) Error() string { return e.object + ": " + e.err.Error() }
+func (e *publishError) Unwrap() error { return e.err }
+
+// publish writes key objects and playlists of the new tree, create-only, then
+// flips the entry manifests. Each step may be repeated.
+func (e *Engine) publish(ctx context.Context, p *journal.Plan) error {
+	ch, err := e.changes(ctx, p)
+	if err != nil {
+		return err
+	}
+	if err := e.Audit.Append(ctx, audit.Record{Action: "media.publish", Rotation: p.Rotation, Asset: p.Asset, Outcome: "begin"}); err != nil {
+		return err
+	}
+	for _, k := range p.Keys {
+		if k.Object != nil {
+			if err := e.publishKey(ctx, *k.Object, ch[k.OldKID].New); err != nil {
+				return err
+			}
+		}
+	}
+	for _, m := range p.Manifests {
+		if m.From != m.To {
+			if err := e.publishPlaylist(ctx, p, m, ch); err != nil {
+				return err
+			}
+		}
+	}
+	for _, m := range p.Manifests {
+		if m.From == m.To {
+			if err := e.flip(ctx, p, m, ch); err != nil {
+				return err
+			}
+		}
+	}
+	return e.Audit.Append(ctx, audit.Record{Action: "media.publish", Rotation: p.Rotation, Asset: p.Asset, Outcome: "ok"})
+}
+
+// changes unwraps the new keys: PlayReady data holds a check value of them.
+func (e *Engine) changes(ctx context.Context, p *journal.Plan) (key.Changes, error) {
+	ch := key.Changes{}
+	for _, k := range p.Keys {
+		fresh, err := e.Ring.Unwrap(ctx, k.NewKID, keyring.Encrypt, p.Rotation)
+		if err != nil {
+			return nil, fmt.Errorf("unwrap new key %s: %w", k.NewKID, err)
+		}
+		ch[k.OldKID] = key.Change{New: fresh, NewKID: k.NewKID}
+	}
+	return ch, nil
+}
+
+// publishKey writes the one thing that holds key bytes outside the keyring: the
+// successor of a key object that the library publishes itself.
+func (e *Engine) publishKey(ctx context.Context, m journal.Move, k key.ContentKey) error {
+	info, err := e.Media.Stat(ctx, m.From)
+	if err != nil {
+		return atObject(m.From, err)
+	}
+	raw := k.RevealSecretBytes()
+	_, err = store.PutOnce(ctx, e.Media, m.To, raw[:], info.Attributes)
+	clear(raw[:])
+	return atObject(m.To, err)
+}
+
+func (e *Engine) publishPlaylist(ctx context.Context, p *journal.Plan, m journal.Move, ch key.Changes) error {
+	b, info, err := store.ReadAll(ctx, e.Media, m.From, m.ETag, catalog.MaxManifest, nil)
+	if err != nil {
+		return atObject(m.From, err)
+	}
+	out, err := rewrite(m, b, tree{base: p.Base, rotation: p.Rotation}, p.Moves(), ch)
+	if err != nil {
+		return &publishError{object: m.From, err: err}
+	}
+	_, err = store.PutOnce(ctx, e.Media, m.To, out, info.Attributes)
+	return atObject(m.To, err)
+}
+
+// flip replaces one entry manifest, on the condition that it is still what the
+// plan saw. A flip that was made before a crash is found by its bytes.
+func (e *Engine) flip(ctx context.Context, p *journal.Plan, m journal.Move, ch key.Changes) error {
+	now, info, err := store.ReadAll(ctx, e.Media, m.From, "", catalog.MaxManifest, nil)
+	if err != nil {
+		return atObject(m.From, err)
+	}
+	f, err := e.flipRecord(ctx, p, m, now, info, ch)
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(now, f.New) {
+		return nil
+	}
+	_, err = e.Media.Put(ctx, m.From, f.New, store.PutOptions{IfMatch: m.ETag, Attributes: info.Attributes})
+	if !errors.Is(err, store.ErrPrecondition) {
+		return atObject(m.From, err)
+	}
+	// A retry of our own write looks like a race that was lost.
+	now, _, rerr := store.ReadAll(ctx, e.Media, m.From, "", catalog.MaxManifest, nil)
+	if rerr == nil && bytes.Equal(now, f.New) {
+		return nil
+	}
+	return atObject(m.From, err)
+}
+
+// flipRecord returns the record of the flip, written before the flip is made.
+func (e *Engine) flipRecord(ctx context.Context, p *journal.Plan, m journal.Move, now []byte, info store.Info, ch key.Changes) (journal.Flip, error) {
+	f, err := e.Journal().Flip(ctx, p.Rotation, p.Asset, m.From)
+	if err == nil || !errors.Is(err, store.ErrNotFound) {
+		return f, err
+	}
+	if info.ETag != m.ETag {
+		return f, &publishError{object: m.From, err: ErrStale}
+	}
+	out, err := rewrite(m, now, tree{base: p.Base, rotation: p.Rotation}, p.Moves(), ch)
+	if err != nil {
+		return f, &publishError{object: m.From, err: err}
+	}
+	f = journal.Flip{Key: m.From, Old: now, New: out}
+	err = e.Journal().AddFlip(ctx, p.Rotation, p.Asset, f)
+	if errors.Is(err, store.ErrPrecondition) {
+		return e.Journal().Flip(ctx, p.Rotation, p.Asset, m.From)
+	}
+	return f, err
+}
+
+// atObject makes an error about one object stop its asset, and lets one about
+// the store stop the drive, which can go on later.
+func atObject(object string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrPrecondition):
+		return &publishError{object: object, err: fmt.Errorf("%w: %w", ErrStale, err)}
+	case errors.Is(err, store.ErrNotFound):
+		return &publishError{object: object, err: err}
+	default:
+		return err
+	}
+}
+
+// confirm reads a published asset back through its entry manifests.
+func (e *Engine) confirm(ctx context.Context, p *journal.Plan, o journal.Outcome) error {
+	a, err := e.walk(ctx, p.Asset)
+	if err != nil {
+		return err
+	}
+	rep, err := e.verify(ctx, a)
+	if err != nil {
+		return err
+	}
+	if len(rep.Problems) > 0 {
+		o.State, o.Object, o.Reason = journal.AssetFailed, rep.Problems[0].Object, "published, and not verified: "+rep.Problems[0].Reason
+		return e.outcome(ctx, p, o)
+	}
+	for _, k := range p.Keys {
+		for _, kid := range a.KIDs() {
+			if kid == k.OldKID {
+				o.State, o.Object, o.Reason = journal.AssetFailed, p.Asset, "published, and still leads to media under KID "+kid.String()
+				return e.outcome(ctx, p, o)
+			}
+		}
+	}
+	if err := e.Index().Put(ctx, a); err != nil {
+		return err
+	}
+	o.State, o.Object, o.Reason = journal.AssetVerified, "", ""
+	return e.outcome(ctx, p, o)
+}

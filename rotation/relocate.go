@@ -1,0 +1,97 @@
+package rotation
+
+import (
+	"fmt"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/seed-6133abe0/rekey/catalog"
+)
+
+// tree is where one rotation writes: under base, beside the trees of earlier
+// rotations and never inside them.
+type tree struct{ base, rotation string }
+
+// place is the key of an object's successor: base/_rekey/<rotation>/ and the
+// object's first name relative to base.
+func (t tree) place(k string) string {
+	rel := strings.TrimPrefix(catalog.Logical(k), t.base)
+	return path.Join(t.base, catalog.TreeDir, t.rotation, rel)
+}
+
+// placeTemplate does what place does to a DASH URI template, relative to the
+// MPD. $…$ identifiers (ISO/IEC 23009-1 §5.3.9.4.4) never span a slash here, so
+// the template is moved segment by segment and never decoded.
+func (t tree) placeTemplate(mpd, template string) (string, error) {
+	dir := strings.Count(path.Dir(mpd)+"/", "/")
+	if path.Dir(mpd) == "." {
+		dir = 0
+	}
+	ref, query := splitQuery(template)
+	raw := encodedDir(mpd) + ref
+	parts := strings.Split(path.Clean(raw), "/")
+	var depth int
+	if t.base != "" {
+		depth = strings.Count(t.base, "/") + 1
+	}
+	if len(parts) <= depth {
+		return "", fmt.Errorf("move template %q: it is not under %q", template, t.base)
+	}
+	head, err := url.PathUnescape(strings.Join(parts[:depth], "/"))
+	if err != nil || head != t.base {
+		return "", fmt.Errorf("move template %q: it is not under %q", template, t.base)
+	}
+	rest := parts[depth:]
+	for i := 0; i+2 < len(rest); i++ {
+		if rest[i] == catalog.TreeDir {
+			rest = append(append([]string{}, rest[:i]...), rest[i+2:]...)
+			break
+		}
+	}
+	moved := append(append(append([]string{}, parts[:depth]...), catalog.TreeDir, t.rotation), rest...)
+	return relativeFrom(strings.Split(encodedDir(mpd), "/")[:dir], moved) + query, nil
+}
+
+func encodedDir(k string) string {
+	d := path.Dir(k)
+	if d == "." {
+		return ""
+	}
+	return (&url.URL{Path: d}).EscapedPath() + "/"
+}
+
+func relativeFrom(dir, to []string) string {
+	n := 0
+	for n < len(dir) && n < len(to)-1 && dir[n] == to[n] {
+		n++
+	}
+	return strings.Repeat("../", len(dir)-n) + strings.Join(to[n:], "/")
+}
+
+func splitQuery(ref string) (string, string) {
+	if i := strings.IndexAny(ref, "?#"); i >= 0 {
+		return ref[:i], ref[i:]
+	}
+	return ref, ""
+}
+
+// newRef spells a reference of a manifest that moves from one key to another.
+// It changes only where the target's place relative to the manifest changes.
+func newRef(from, to, ref string, moves map[string]string) string {
+	target, err := catalog.Resolve(from, ref)
+	if err != nil {
+		// An absolute reference leads to the same place from anywhere.
+		return ref
+	}
+	moved, ok := moves[target]
+	if !ok {
+		moved = target
+	}
+	now := catalog.Relative(to, moved)
+	if now == catalog.Relative(from, target) {
+		return ref
+	}
+	_, query := splitQuery(ref)
+	return now + query
+}

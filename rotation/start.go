@@ -1,0 +1,210 @@
+package rotation
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/store"
+	"github.com/seed-6133abe0/rekey/worker"
+)
+
+// Request asks for one rotation.
+type Request struct {
+	Kind   journal.Kind
+	KIDs   []key.KID
+	Reason string
+	// Asset limits the rotation to one asset; empty for all that depend on the
+	// keys.
+	Asset string
+	// AcceptUnproved publishes assets whose old key stays unproved.
+	AcceptUnproved bool
+	// DryRun plans and changes nothing, the keys' states included.
+	DryRun bool
+}
+
+// Planned is what a plan comes to.
+type Planned struct {
+	Rotation string
+	Plans    []*journal.Plan
+}
+
+// Start plans a rotation and, unless it is a dry run, writes the plan and makes
+// it ready to drive. ErrNothing where no asset depends on the keys.
+func (e *Engine) Start(ctx context.Context, r Request) (Planned, error) {
+	id := newID(e.Clock())
+	assets, err := e.scope(ctx, r)
+	if err != nil {
+		return Planned{}, err
+	}
+	for _, kid := range r.KIDs {
+		if _, err := e.Ring.Get(ctx, kid); err != nil {
+			return Planned{}, fmt.Errorf("start rotation: %w", err)
+		}
+	}
+	kids := map[key.KID]bool{}
+	for _, k := range r.KIDs {
+		kids[k] = true
+	}
+	var plans []*journal.Plan
+	for _, u := range units(assets, kids) {
+		for _, a := range u.assets {
+			p, err := e.build(ctx, id, u, a)
+			if err != nil {
+				return Planned{}, fmt.Errorf("plan asset %s: %w", a.ID, err)
+			}
+			if err := e.prove(ctx, p); err != nil {
+				return Planned{}, fmt.Errorf("prove keys of asset %s: %w", a.ID, err)
+			}
+			plans = append(plans, p)
+		}
+	}
+	if err := e.checkHandover(plans); err != nil {
+		return Planned{}, err
+	}
+	slices.SortFunc(plans, func(a, b *journal.Plan) int { return strings.Compare(a.Asset, b.Asset) })
+	if r.DryRun {
+		return Planned{Plans: plans}, nil
+	}
+	return Planned{Rotation: id, Plans: plans}, e.commit(ctx, id, r, plans)
+}
+
+// newID sorts by time and never repeats.
+func newID(now time.Time) string {
+	var b [3]byte
+	// crypto/rand.Read never returns an error; it crashes the program instead.
+	_, _ = rand.Read(b[:])
+	return "r" + now.UTC().Format("20060102t150405") + "-" + hex.EncodeToString(b[:])
+}
+
+// scope walks what the index says depends on the keys, as it is now.
+func (e *Engine) scope(ctx context.Context, r Request) ([]*catalog.Asset, error) {
+	names := map[string]bool{}
+	for _, kid := range r.KIDs {
+		for entry, err := range e.Index().Scope(ctx, kid) {
+			if err != nil {
+				return nil, fmt.Errorf("look up key %s: %w", kid, err)
+			}
+			if r.Asset == "" || r.Asset == entry.Asset {
+				names[entry.Asset] = true
+			}
+		}
+	}
+	var assets []*catalog.Asset
+	for name := range names {
+		a, err := e.walk(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(a.KIDs(), func(k key.KID) bool { return slices.Contains(r.KIDs, k) }) {
+			assets = append(assets, a)
+		}
+	}
+	if len(assets) == 0 {
+		return nil, ErrNothing
+	}
+	slices.SortFunc(assets, func(a, b *catalog.Asset) int { return strings.Compare(a.ID, b.ID) })
+	return assets, nil
+}
+
+// walk follows an indexed asset's entry manifests at the store's present state.
+func (e *Engine) walk(ctx context.Context, asset string) (*catalog.Asset, error) {
+	s, err := e.Index().Summary(ctx, asset)
+	if err != nil {
+		return nil, fmt.Errorf("look up asset %s: %w", asset, err)
+	}
+	return catalog.Walk(ctx, e.Media, asset, s.Entries, nil)
+}
+
+// checkHandover stops before work where CENC keys change and nobody is named to
+// receive them: players would ask for keys that no server has.
+func (e *Engine) checkHandover(plans []*journal.Plan) error {
+	if e.Receiver != nil || e.HandoverNone {
+		return nil
+	}
+	for _, p := range plans {
+		for _, k := range p.Keys {
+			if p.Refusal == nil && k.Object == nil {
+				return fmt.Errorf("asset %s: %w", p.Asset, ErrNoHandover)
+			}
+		}
+	}
+	return nil
+}
+
+// commit writes the plan. Until the state leaves Planning nothing is worked, so
+// a crash in here leaves media as it was.
+func (e *Engine) commit(ctx context.Context, id string, r Request, plans []*journal.Plan) error {
+	if r.Kind == journal.Compromise {
+		for _, kid := range r.KIDs {
+			if err := e.Ring.SetState(ctx, kid, keyring.Compromised, r.Reason); err != nil {
+				return fmt.Errorf("mark key compromised: %w", err)
+			}
+		}
+	}
+	mac, err := e.Ring.WrapKey(ctx, worker.MACKeyKID(id), key.NewContentKey(), "digest of rotation "+id)
+	if err != nil {
+		return fmt.Errorf("wrap MAC key: %w", err)
+	}
+	state := journal.State{
+		Rotation: id, Kind: r.Kind, Phase: journal.Planning, KIDs: r.KIDs, Reason: r.Reason,
+		Actor: e.Actor, Created: e.Clock().UTC(), Assets: len(plans), MAC: mac,
+		AcceptUnproved: r.AcceptUnproved, Generation: 1,
+	}
+	if err := e.Journal().SetState(ctx, state, ""); err != nil {
+		return fmt.Errorf("open rotation: %w", err)
+	}
+	if err := e.Audit.Append(ctx, audit.Record{Action: "rotation.start", Rotation: id, Outcome: "ok", Reason: r.Reason}); err != nil {
+		return err
+	}
+	for _, p := range plans {
+		if err := e.commitPlan(ctx, p); err != nil {
+			return err
+		}
+	}
+	_, etag, err := e.Journal().State(ctx, id)
+	if err != nil {
+		return err
+	}
+	state.Phase = journal.Working
+	return e.Journal().SetState(ctx, state, etag)
+}
+
+func (e *Engine) commitPlan(ctx context.Context, p *journal.Plan) error {
+	if p.Refusal == nil {
+		for _, k := range p.Keys {
+			uri := ""
+			if k.Object != nil {
+				uri = k.Object.To
+			}
+			if _, err := e.Ring.Create(ctx, k.NewKID, uri, p.Rotation); err != nil {
+				return fmt.Errorf("mint key: %w", err)
+			}
+		}
+	}
+	if err := e.Journal().AddPlan(ctx, p); err != nil {
+		return err
+	}
+	if p.Refusal == nil {
+		return nil
+	}
+	o := journal.Outcome{Asset: p.Asset, State: journal.AssetRefused, Object: p.Refusal.Object, Reason: p.Refusal.Reason, Time: e.Clock().UTC()}
+	if p.Refusal.Failed {
+		o.State = journal.AssetFailed
+	}
+	err := e.Journal().SetOutcome(ctx, p.Rotation, o, "")
+	if errors.Is(err, store.ErrPrecondition) {
+		return nil
+	}
+	return err
+}

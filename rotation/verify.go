@@ -1,0 +1,277 @@
+package rotation
+
+import (
+	"context"
+	"crypto/cipher"
+	"errors"
+	"fmt"
+
+	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/cenc"
+	"github.com/seed-6133abe0/rekey/evidence"
+	"github.com/seed-6133abe0/rekey/hls"
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/store"
+	"github.com/seed-6133abe0/rekey/worker"
+)
+
+// Report is what a verification found. JSON shape: {"asset","objects","bytes",
+// "equal","right","undecided","problems":[{"object","reason"}]}.
+type Report struct {
+	Asset   string `json:"asset"`
+	Objects int    `json:"objects"`
+	Bytes   int64  `json:"bytes"`
+	// Equal counts media objects whose clear form has the digest that was
+	// taken from the old ciphertext.
+	Equal int `json:"equal"`
+	// Right counts tracks whose clear media proves the key; Undecided those
+	// where neither it nor a digest does.
+	Right     int               `json:"right"`
+	Undecided int               `json:"undecided"`
+	Problems  []catalog.Refusal `json:"problems"`
+}
+
+// Verify decrypts and checks everything that an asset or one entry manifest
+// leads to, with the keys it names.
+func (e *Engine) Verify(ctx context.Context, name string) (Report, error) {
+	var a *catalog.Asset
+	var err error
+	if catalog.IsManifest(name) {
+		a, err = catalog.Walk(ctx, e.Media, name, []string{name}, nil)
+	} else {
+		a, err = e.walk(ctx, name)
+	}
+	if err != nil {
+		return Report{}, err
+	}
+	return e.verify(ctx, a)
+}
+
+func (e *Engine) verify(ctx context.Context, a *catalog.Asset) (Report, error) {
+	v := &verifier{e: e, rep: Report{Asset: a.ID, Problems: []catalog.Refusal{}}, digests: map[string]digests{}}
+	v.rep.Problems = append(v.rep.Problems, a.Refusals...)
+	for _, k := range a.Keys {
+		if err := v.keyObject(ctx, k); err != nil {
+			return v.rep, err
+		}
+	}
+	for _, t := range a.Tracks {
+		if err := v.track(ctx, a.ID, t); err != nil {
+			return v.rep, err
+		}
+	}
+	return v.rep, nil
+}
+
+type digests struct {
+	mac cipher.AEAD
+	of  map[string][]byte
+}
+
+type verifier struct {
+	e       *Engine
+	rep     Report
+	digests map[string]digests
+	buf     []byte
+}
+
+func (v *verifier) problem(object string, err error) {
+	v.rep.Problems = append(v.rep.Problems, catalog.Refusal{Object: object, Reason: err.Error()})
+}
+
+// keep returns err where it is about the store and not about one object, and
+// otherwise counts it as a problem of the object.
+func (v *verifier) keep(object string, err error) error {
+	for _, class := range []error{store.ErrUnavailable, store.ErrDenied, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, class) {
+			return err
+		}
+	}
+	v.problem(object, err)
+	return nil
+}
+
+// keyObject compares what a player would fetch with the key on record.
+func (v *verifier) keyObject(ctx context.Context, k catalog.KeyObject) error {
+	want, err := v.e.Ring.Unwrap(ctx, k.KID, keyring.Verify, "")
+	if err != nil {
+		return v.keep(k.Key, err)
+	}
+	b, _, err := store.ReadAll(ctx, v.e.Media, k.Key, k.ETag, 16, nil)
+	if err != nil {
+		return v.keep(k.Key, err)
+	}
+	got, err := key.ContentKeyFromBytes(b)
+	clear(b)
+	if err != nil || !got.Equal(want) {
+		v.problem(k.Key, errors.New("the key object does not hold the key on record"))
+	}
+	return nil
+}
+
+// opened is one decrypted object.
+type opened struct {
+	clear    []byte
+	evidence evidence.Evidence
+}
+
+func (v *verifier) track(ctx context.Context, asset string, t catalog.Track) error {
+	open, err := v.opener(ctx, t)
+	if err != nil {
+		return v.keep(t.ID, err)
+	}
+	if t.Init != nil {
+		v.rep.Objects++
+		v.rep.Bytes += t.Init.Size
+	}
+	var pool evidence.Evidence
+	equal := 0
+	for _, s := range t.Segments {
+		v.rep.Objects++
+		v.rep.Bytes += s.Size
+		if open == nil {
+			continue
+		}
+		b, _, err := store.ReadAll(ctx, v.e.Media, s.Key, s.ETag, worker.MaxObject, v.buf)
+		if err != nil {
+			if err := v.keep(s.Key, err); err != nil {
+				return err
+			}
+			continue
+		}
+		v.buf = b
+		o, err := open(s, b)
+		if err != nil {
+			v.problem(s.Key, err)
+			continue
+		}
+		pool.Add(o.evidence)
+		same, err := v.same(ctx, asset, s.Key, o.clear)
+		if err != nil {
+			return err
+		}
+		if same {
+			equal++
+		}
+	}
+	v.count(t, pool, equal)
+	return nil
+}
+
+func (v *verifier) count(t catalog.Track, pool evidence.Evidence, equal int) {
+	v.rep.Equal += equal
+	if t.Format == catalog.Clear {
+		return
+	}
+	switch pool.Verdict() {
+	case evidence.Wrong:
+		v.problem(t.ID, fmt.Errorf("%w for what the manifests lead to", worker.ErrWrongKey))
+	case evidence.Right:
+		v.rep.Right++
+	case evidence.Undecided:
+		if equal < len(t.Segments) {
+			v.rep.Undecided++
+		}
+	}
+}
+
+// same compares the clear form with the digest that the rotation took. An
+// object of no rotation has none.
+func (v *verifier) same(ctx context.Context, asset, k string, clearForm []byte) (bool, error) {
+	r := catalog.TreeOf(k)
+	if r == "" {
+		return false, nil
+	}
+	d, ok := v.digests[r]
+	if !ok {
+		var err error
+		if d, err = v.load(ctx, r, asset); err != nil {
+			return false, err
+		}
+		v.digests[r] = d
+	}
+	tag, ok := d.of[k]
+	if !ok {
+		return false, nil
+	}
+	// SP 800-38D: a GMAC is a GCM of no plaintext; Open checks it.
+	if _, err := d.mac.Open(nil, nil, tag, clearForm); err != nil {
+		v.problem(k, errors.New("its clear media is not what the old object's was"))
+		return false, nil
+	}
+	return true, nil
+}
+
+func (v *verifier) load(ctx context.Context, rotation, asset string) (digests, error) {
+	d := digests{of: map[string][]byte{}}
+	state, _, err := v.e.Journal().State(ctx, rotation)
+	if err != nil {
+		return d, err
+	}
+	k, err := v.e.Ring.UnwrapKey(ctx, worker.MACKeyKID(rotation), state.MAC, "verify "+asset)
+	if err != nil {
+		return d, fmt.Errorf("unwrap MAC key: %w", err)
+	}
+	if d.mac, err = cipher.NewGCMWithRandomNonce(k.Block()); err != nil {
+		return d, err
+	}
+	for r, err := range v.e.Journal().Parts(ctx, rotation, asset) {
+		if err != nil {
+			return d, err
+		}
+		for _, o := range r.Objects {
+			d.of[o.Key] = o.Digest
+		}
+	}
+	return d, nil
+}
+
+// opener decrypts the objects of one track; nil for a clear one.
+func (v *verifier) opener(ctx context.Context, t catalog.Track) (func(catalog.Segment, []byte) (opened, error), error) {
+	if t.Format == catalog.Clear {
+		return nil, nil
+	}
+	keys := map[key.KID]key.ContentKey{}
+	for _, kid := range t.KIDs {
+		k, err := v.e.Ring.Unwrap(ctx, kid, keyring.Verify, "")
+		if err != nil {
+			return nil, err
+		}
+		keys[kid] = k
+	}
+	if t.Format == catalog.AES128 {
+		return func(s catalog.Segment, b []byte) (opened, error) {
+			k, ok := keys[s.KID]
+			if !ok {
+				return opened{}, nil
+			}
+			r, err := hls.NewDecrypter(k).Segment(s.Key, s.IV, b)
+			return opened{r.Clear, r.Evidence}, err
+		}, nil
+	}
+	if t.Init == nil {
+		return nil, errors.New("the track has no init section")
+	}
+	b, _, err := store.ReadAll(ctx, v.e.Media, t.Init.Key, t.Init.ETag, catalog.MaxInit, nil)
+	if err != nil {
+		return nil, err
+	}
+	in, err := cenc.ParseInit(t.Init.Key, b)
+	if err != nil {
+		return nil, err
+	}
+	for kid, k := range keys {
+		if in.CheckKey(kid, k) == evidence.Wrong {
+			return nil, fmt.Errorf("the PlayReady CHECKSUM of KID %s does not match", kid)
+		}
+	}
+	d, err := cenc.NewDecrypter(in, keys)
+	if err != nil {
+		return nil, err
+	}
+	return func(s catalog.Segment, b []byte) (opened, error) {
+		r, err := d.Segment(s.Key, b)
+		return opened{r.Clear, r.Evidence}, err
+	}, nil
+}

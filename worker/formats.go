@@ -1,0 +1,83 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/cenc"
+	"github.com/seed-6133abe0/rekey/hls"
+	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/key"
+)
+
+// rekeyFunc rewrites one object. Its result may alias buffers until the next
+// call.
+type rekeyFunc func(o journal.Object, src []byte) (result, error)
+
+func (w *Worker) rekeyer(ctx context.Context, t journal.Track, ch key.Changes) (rekeyFunc, error) {
+	switch t.Format {
+	case catalog.CENC:
+		return w.cencRekeyer(ctx, t, ch)
+	case catalog.AES128:
+		return aesRekeyer(ch), nil
+	default:
+		return nil, fmt.Errorf("rekey track %s: format %q has no rekeyer", t.ID, t.Format)
+	}
+}
+
+func (w *Worker) cencRekeyer(ctx context.Context, t journal.Track, ch key.Changes) (rekeyFunc, error) {
+	if t.Init == nil {
+		return nil, fmt.Errorf("rekey track %s: it has no init section", t.ID)
+	}
+	b, err := w.loadInit(ctx, *t.Init)
+	if err != nil {
+		return nil, err
+	}
+	in, err := cenc.ParseInit(t.Init.Key, b)
+	if err != nil {
+		return nil, err
+	}
+	segments, err := cenc.NewRekeyer(in, ch)
+	if err != nil {
+		return nil, err
+	}
+	return func(o journal.Object, src []byte) (result, error) {
+		if o.Init {
+			out, err := in.Rekey(nil, ch)
+			// The init section holds no media: its clear form is itself with
+			// the new names.
+			return result{out: out, clear: out}, err
+		}
+		r, err := segments.Segment(cenc.Place{Object: o.From, Track: t.Number, Number: o.Number}, src)
+		if err != nil {
+			return result{}, err
+		}
+		res := result{out: r.Out, clear: r.Clear, evidence: r.Evidence}
+		for _, f := range r.Findings {
+			res.findings = append(res.findings, fmt.Sprint(f))
+		}
+		return res, nil
+	}, nil
+}
+
+// aesRekeyer keeps one rekeyer for each key of the track.
+func aesRekeyer(ch key.Changes) rekeyFunc {
+	rekeyers := map[key.KID]*hls.Rekeyer{}
+	return func(o journal.Object, src []byte) (result, error) {
+		c, ok := ch[o.KID]
+		if !ok {
+			return result{}, fmt.Errorf("rekey %s: the plan changes no key %s", o.From, o.KID)
+		}
+		r := rekeyers[o.KID]
+		if r == nil {
+			r = hls.NewRekeyer(c)
+			rekeyers[o.KID] = r
+		}
+		res, err := r.Segment(o.From, o.IV, src)
+		if err != nil {
+			return result{}, err
+		}
+		return result{out: res.Out, clear: res.Clear, evidence: res.Evidence}, nil
+	}
+}
