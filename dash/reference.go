@@ -42,7 +42,8 @@ func joinBase(base, ref string) string {
 
 // clean removes dot segments as far as they do not lead out (RFC 3986 §5.2.4).
 func clean(ref string) string {
-	if isAbsolute(ref) {
+	dots := ref == "." || strings.HasSuffix(ref, "..") || strings.Contains(ref, "./") || strings.Contains(ref, "/.") || strings.Contains(ref, "//")
+	if !dots || isAbsolute(ref) {
 		return ref
 	}
 	path, tail := ref, ""

@@ -112,21 +112,33 @@ type segmentID struct{ number, time uint64 }
 
 // expand fills the template in.
 func (t template) expand(r *Representation, s segmentID) string {
-	var b strings.Builder
+	return string(t.append(make([]byte, 0, 64), r, s))
+}
+
+func (t template) append(b []byte, r *Representation, s segmentID) []byte {
 	for _, p := range t {
 		switch p.id {
 		case literal:
-			b.WriteString(p.text)
+			b = append(b, p.text...)
 		case representationID:
-			b.WriteString(r.ID)
+			b = append(b, r.ID...)
 		case number:
-			fmt.Fprintf(&b, "%0*d", p.width, s.number)
+			b = appendPadded(b, s.number, p.width)
 		case timeID:
-			fmt.Fprintf(&b, "%0*d", p.width, s.time)
+			b = appendPadded(b, s.time, p.width)
 		case bandwidth:
-			fmt.Fprintf(&b, "%0*d", p.width, r.bandwidth)
+			b = appendPadded(b, r.bandwidth, p.width)
 		case subNumber:
 		}
 	}
-	return b.String()
+	return b
+}
+
+func appendPadded(b []byte, n uint64, width int) []byte {
+	var digits [20]byte // of 2^64
+	d := strconv.AppendUint(digits[:0], n, 10)
+	for range width - len(d) {
+		b = append(b, '0')
+	}
+	return append(b, d...)
 }
