@@ -88,25 +88,25 @@ func (s *segment) once(dst *box, x box) error {
 	return nil
 }
 
-// scanTfhd finds and reads tfhd.
+// scanTfhd finds tfhd, wherever it stands in traf, and reads it.
 func (s *segment) scanTfhd(moof box, prev int) error {
-	t := &s.traf
-	var x box
-	for at := t.body; at < t.end; at = x.end {
-		var err error
-		if x, err = s.box(at, t.end); err != nil {
+	for at := s.traf.body; at < s.traf.end; {
+		x, err := s.box(at, s.traf.end)
+		if err != nil {
 			return err
 		}
 		if x.typ == typeTfhd {
-			break
+			s.push(typeTfhd, 0)
+			defer s.pop()
+			return s.readTfhd(x, moof, prev)
 		}
-		x.typ = 0
+		at = x.end
 	}
-	if x.typ != typeTfhd {
-		return s.malformed(t.start, "no tfhd")
-	}
-	s.push(typeTfhd, 0)
-	defer s.pop()
+	return s.malformed(s.traf.start, "no tfhd")
+}
+
+func (s *segment) readTfhd(x, moof box, prev int) error {
+	t := &s.traf
 	f := s.fields(x)
 	_, flags := f.full()
 	id := f.u32()
@@ -114,12 +114,11 @@ func (s *segment) scanTfhd(moof box, prev int) error {
 		return s.malformed(x.start, "track %d is not in the init section", id)
 	}
 	tr := &s.in.tracks[t.track]
-	desc := tr.defaultDesc
-	t.size, t.base = tr.defaultSize, prev
+	base, desc := uint64(prev), tr.defaultDesc
+	t.size = tr.defaultSize
 	if flags&tfhdBaseIsMoof != 0 {
-		t.base = moof.start
+		base = uint64(moof.start)
 	}
-	base := uint64(t.base)
 	if flags&tfhdBase != 0 {
 		base = f.u64()
 	}

@@ -3,41 +3,12 @@ package cenc
 // readTrak reads one track (ISO/IEC 14496-12 §8.3).
 func (in *Init) readTrak(r *reader, trak box) error {
 	var t track
-	var stbl *box
 	err := r.each(trak, func(x box) error {
 		switch x.typ {
 		case typeTkhd:
-			f := r.fields(x)
-			version, _ := f.full()
-			f.skip(8)
-			if version == 1 {
-				f.skip(8)
-			}
-			t.ID = f.u32()
-			if f.short {
-				return r.malformed(x.start, "tkhd ends early")
-			}
+			return t.readTkhd(r, x)
 		case typeMdia:
-			return r.inside(x, func(x box) error {
-				switch x.typ {
-				case typeHdlr:
-					f := r.fields(x)
-					f.skip(8) // version, flags, pre_defined
-					t.Handler = fourcc(f.u32()).String()
-					if f.short {
-						return r.malformed(x.start, "hdlr ends early")
-					}
-				case typeMinf:
-					return r.inside(x, func(x box) error {
-						if x.typ != typeStbl {
-							return nil
-						}
-						stbl = &x
-						return in.readStbl(r, x, &t)
-					})
-				}
-				return nil
-			})
+			return r.inside(x, func(x box) error { return in.readMdia(r, x, &t) })
 		}
 		return nil
 	})
@@ -49,11 +20,45 @@ func (in *Init) readTrak(r *reader, trak box) error {
 		return r.malformed(trak.start, "no tkhd, or track_ID 0")
 	case in.track(t.ID) >= 0:
 		return r.malformed(trak.start, "second track with ID %d", t.ID)
-	case stbl == nil || t.entries == 0:
+	case t.entries == 0:
 		return r.malformed(trak.start, "no sample entry")
 	}
 	t.defaultDesc = 1
 	in.tracks = append(in.tracks, t)
+	return nil
+}
+
+// readTkhd takes the track's ID (§8.3.2).
+func (t *track) readTkhd(r *reader, x box) error {
+	f := r.fields(x)
+	version, _ := f.full()
+	f.skip(8) // times
+	if version == 1 {
+		f.skip(8)
+	}
+	if t.ID = f.u32(); f.short {
+		return r.malformed(x.start, "tkhd ends early")
+	}
+	return nil
+}
+
+// readMdia takes a box of mdia: hdlr for the handler, minf for the samples.
+func (in *Init) readMdia(r *reader, x box, t *track) error {
+	switch x.typ {
+	case typeHdlr:
+		f := r.fields(x)
+		f.skip(8) // version, flags, pre_defined
+		if t.Handler = fourcc(f.u32()).String(); f.short {
+			return r.malformed(x.start, "hdlr ends early")
+		}
+	case typeMinf:
+		return r.inside(x, func(x box) error {
+			if x.typ != typeStbl {
+				return nil
+			}
+			return in.readStbl(r, x, t)
+		})
+	}
 	return nil
 }
 

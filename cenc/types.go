@@ -26,7 +26,6 @@ const (
 	typeAvcC fourcc = 0x61766343 // avcC
 	typeHvcC fourcc = 0x68766343 // hvcC
 	typeEsds fourcc = 0x65736473 // esds
-	typeWave fourcc = 0x77617665 // wave
 	typeTfhd fourcc = 0x74666864 // tfhd
 	typeTrun fourcc = 0x7472756e // trun
 	typeSenc fourcc = 0x73656e63 // senc
@@ -36,22 +35,8 @@ const (
 	typeSbgp fourcc = 0x73626770 // sbgp
 	typeCsgp fourcc = 0x63736770 // csgp
 	typeUuid fourcc = 0x75756964 // uuid
-	typeFree fourcc = 0x66726565 // free
-	typeSkip fourcc = 0x736b6970 // skip
 	typeSeig fourcc = 0x73656967 // seig
 	typeCenc fourcc = 0x63656e63 // cenc
 	typeEncv fourcc = 0x656e6376 // encv
 	typeEnca fourcc = 0x656e6361 // enca
-	typeAvc1 fourcc = 0x61766331 // avc1
-	typeAvc2 fourcc = 0x61766332 // avc2
-	typeAvc3 fourcc = 0x61766333 // avc3
-	typeHvc1 fourcc = 0x68766331 // hvc1
-	typeHev1 fourcc = 0x68657631 // hev1
-	typeDvh1 fourcc = 0x64766831 // dvh1
-	typeDvhe fourcc = 0x64766865 // dvhe
-	typeDva1 fourcc = 0x64766131 // dva1
-	typeDvav fourcc = 0x64766176 // dvav
-	typeMp4a fourcc = 0x6d703461 // mp4a
-	typeVide fourcc = 0x76696465 // vide
-	typeSoun fourcc = 0x736f756e // soun
 )
