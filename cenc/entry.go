@@ -168,6 +168,8 @@ func (in *Init) readTenc(r *reader, tenc box, t *track) error {
 	r.push(typeTenc, 0)
 	defer r.pop()
 	switch {
+	case size != 0 && size != 8 && size != 16:
+		return r.malformed(tenc.start, "per-sample IV size %d", size)
 	case version > 1:
 		in.refuse(r.unsupported(tenc.start, "version %d", version))
 	case version == 1 && pattern != 0:
@@ -176,8 +178,9 @@ func (in *Init) readTenc(r *reader, tenc box, t *track) error {
 		in.refuse(r.unsupported(tenc.start, "default_isProtected is %d", protected))
 	case size == 0:
 		in.refuse(r.unsupported(tenc.start, "constant IV"))
-	case size != 8 && size != 16:
-		return r.malformed(tenc.start, "per-sample IV size %d", size)
+	case t.KID.IsZero():
+		// The keys are named elsewhere; nobody would find them by this KID.
+		in.refuse(r.unsupported(tenc.start, "default_KID is zero: keys come from sample groups"))
 	}
 	return nil
 }

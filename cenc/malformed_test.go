@@ -152,6 +152,7 @@ func TestMalformedInits(t *testing.T) {
 		"IV size":             {at(good, "tenc", 0, 11, 9), ErrMalformed, entry + "/sinf/schi/tenc", false},
 		"constant IV":         {at(good, "tenc", 0, 11, 0), ErrUnsupported, entry + "/sinf/schi/tenc", true},
 		"not protected":       {at(good, "tenc", 0, 10, 0), ErrUnsupported, entry + "/sinf/schi/tenc", true},
+		"KID of zeros":        {at(good, "tenc", 0, 12, make([]byte, 16)...), ErrUnsupported, entry + "/sinf/schi/tenc", true},
 		"pattern":             {at(good, "tenc", 0, 4, 1, 0, 0, 0, 0, 0x19), ErrUnsupported, entry + "/sinf/schi/tenc", true},
 		"tenc version":        {at(good, "tenc", 0, 4, 2), ErrUnsupported, entry + "/sinf/schi/tenc", true},
 		"scheme":              {at(good, "schm", 0, 8, 'c', 'b', 'c', '1'), ErrUnsupported, entry + "/sinf", true},
