@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/seed-6133abe0/rekey/key"
 )
@@ -113,6 +114,9 @@ type Asset struct {
 	Keys      []KeyObject `json:"keys,omitempty"`
 	// Refusals is empty for an asset that can be rekeyed.
 	Refusals []Refusal `json:"refusals,omitempty"`
+	// Opaque is true where the asset could not be read far enough to tell all
+	// the keys it uses.
+	Opaque bool `json:"opaque,omitempty"`
 }
 
 // KIDs are the content keys that the asset's media is encrypted with, sorted.
@@ -143,5 +147,9 @@ func (a *Asset) Entries() []Manifest {
 }
 
 func (a *Asset) refuse(object, reason string) {
-	a.Refusals = append(a.Refusals, Refusal{Object: object, Reason: reason})
+	reason = strings.TrimPrefix(strings.TrimPrefix(reason, "read "), object+": ")
+	r := Refusal{Object: object, Reason: reason}
+	if !slices.Contains(a.Refusals, r) {
+		a.Refusals = append(a.Refusals, r)
+	}
 }

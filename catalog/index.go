@@ -51,6 +51,8 @@ type Summary struct {
 	KIDs     []key.KID `json:"kids"`
 	Keys     []string  `json:"key_objects,omitempty"`
 	Refusals []Refusal `json:"refusals,omitempty"`
+	// Opaque as in Asset.
+	Opaque bool `json:"opaque,omitempty"`
 }
 
 // ScanRecord says when the index was last made whole.
@@ -58,6 +60,12 @@ type ScanRecord struct {
 	Finished time.Time `json:"finished"`
 	Assets   int       `json:"assets"`
 	Refused  int       `json:"refused"`
+	// Opaque lists the assets that could not be read far enough to tell all
+	// the keys they use: whether they depend on a key is unknown.
+	Opaque []string `json:"opaque,omitempty"`
+	// Loose counts media objects that no manifest leads to and no rotation
+	// wrote. The old ciphertext of a rotation is among them until it is purged.
+	Loose int `json:"loose"`
 }
 
 // Index is the inverted index from KIDs to assets, in the control prefix.
@@ -93,7 +101,7 @@ func (x *Index) Put(ctx context.Context, a *Asset) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	sum := Summary{Asset: a.ID, KIDs: a.KIDs(), Refusals: a.Refusals}
+	sum := Summary{Asset: a.ID, KIDs: a.KIDs(), Refusals: a.Refusals, Opaque: a.Opaque}
 	for _, m := range a.Entries() {
 		sum.Entries = append(sum.Entries, m.Key)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -22,21 +23,31 @@ const TreeDir = "_rekey"
 func Resolve(from, ref string) (string, error) {
 	u, err := url.Parse(ref)
 	if err != nil {
-		return "", fmt.Errorf("resolve %q: %w", ref, err)
+		// The parser's error quotes the reference.
+		return "", fmt.Errorf("resolve %s: %w: not a URI reference", quote(ref), ErrOutside)
 	}
 	switch {
 	case u.Scheme != "" || u.Host != "":
-		return "", fmt.Errorf("resolve %q: %w: it names another place", ref, ErrOutside)
+		return "", fmt.Errorf("resolve %s: %w: it names another place", quote(ref), ErrOutside)
 	case strings.HasPrefix(u.Path, "/"):
-		return "", fmt.Errorf("resolve %q: %w: absolute paths are not mapped to the media root", ref, ErrOutside)
+		return "", fmt.Errorf("resolve %s: %w: absolute paths are not mapped to the media root", quote(ref), ErrOutside)
 	case u.Path == "":
-		return "", fmt.Errorf("resolve %q: %w: it names no object", ref, ErrOutside)
+		return "", fmt.Errorf("resolve %s: %w: it names no object", quote(ref), ErrOutside)
 	}
 	k := path.Join(path.Dir(from), u.Path)
 	if k == ".." || strings.HasPrefix(k, "../") || k == "." {
-		return "", fmt.Errorf("resolve %q: %w", ref, ErrOutside)
+		return "", fmt.Errorf("resolve %s: %w", quote(ref), ErrOutside)
 	}
 	return k, nil
+}
+
+// quote spells a reference for people, without the payload of a data: URI,
+// which may be a key.
+func quote(ref string) string {
+	if len(ref) >= 5 && strings.EqualFold(ref[:5], "data:") {
+		return "data: URI"
+	}
+	return strconv.Quote(ref)
 }
 
 // Relative spells the reference from the object from to the object to.

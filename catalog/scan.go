@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -15,21 +16,23 @@ import (
 
 // Scan finds every asset under the media root and hands each to fn, in ID
 // order. Trees of earlier rotations that no entry manifest reaches are ignored.
-func Scan(ctx context.Context, r Reader, kidOf KIDOf, fn func(*Asset) error) error {
-	groups, err := group(ctx, r)
+//
+// It returns the number of loose media objects, as ScanRecord has it.
+func Scan(ctx context.Context, r Reader, kidOf KIDOf, fn func(*Asset) error) (int, error) {
+	groups, loose, err := group(ctx, r)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, g := range groups {
 		a, err := Walk(ctx, r, g.id, g.entries, kidOf)
 		if err != nil {
-			return fmt.Errorf("walk asset %s: %w", g.id, err)
+			return 0, fmt.Errorf("walk asset %s: %w", g.id, err)
 		}
 		if err := fn(a); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return loose, nil
 }
 
 type assetGroup struct {
@@ -39,10 +42,10 @@ type assetGroup struct {
 
 // group sorts the entry manifests into assets: entries that share a playlist,
 // an init section or a segment are one.
-func group(ctx context.Context, r Reader) ([]assetGroup, error) {
-	reach, order, err := reaches(ctx, r)
+func group(ctx context.Context, r Reader) ([]assetGroup, int, error) {
+	reach, order, media, err := reaches(ctx, r)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	entries := entriesOf(reach, order)
 	set := newUnion()
@@ -57,18 +60,28 @@ func group(ctx context.Context, r Reader) ([]assetGroup, error) {
 		root := set.find(e)
 		byRoot[root] = append(byRoot[root], e)
 	}
-	return name(byRoot), nil
+	for _, targets := range reach {
+		for _, t := range targets {
+			delete(media, t)
+		}
+	}
+	return name(byRoot), len(media), nil
 }
 
-// reaches maps every manifest to what it names: child playlists and media.
-func reaches(ctx context.Context, r Reader) (map[string][]string, []string, error) {
+// reaches maps every manifest to what it names: child playlists and media. It
+// also returns the manifests in key order and the set of media objects.
+func reaches(ctx context.Context, r Reader) (map[string][]string, []string, map[string]bool, error) {
 	var order []string
+	media := map[string]bool{}
 	for info, err := range r.List(ctx, "") {
 		if err != nil {
-			return nil, nil, fmt.Errorf("list media root: %w", err)
+			return nil, nil, nil, fmt.Errorf("list media root: %w", err)
 		}
-		if IsManifest(info.Key) {
+		switch {
+		case IsManifest(info.Key):
 			order = append(order, info.Key)
+		case isMedia(info.Key) && !InTree(info.Key):
+			media[info.Key] = true
 		}
 	}
 	out := map[string][]string{}
@@ -77,14 +90,24 @@ func reaches(ctx context.Context, r Reader) (map[string][]string, []string, erro
 		b, _, err := l.read(ctx, k, MaxManifest)
 		if err != nil {
 			if !isRefusal(err) {
-				return nil, nil, err
+				return nil, nil, nil, err
 			}
 			out[k] = nil
 			continue
 		}
 		out[k] = targets(k, b)
 	}
-	return out, order, nil
+	return out, order, media, nil
+}
+
+// isMedia tells a media object by its name.
+func isMedia(k string) bool {
+	switch strings.ToLower(path.Ext(k)) {
+	case ".mp4", ".m4s", ".m4v", ".m4a", ".cmfv", ".cmfa", ".cmft", ".ts", ".aac", ".ac3", ".ec3":
+		return true
+	default:
+		return false
+	}
 }
 
 // targets lists the objects that a manifest names. A manifest that cannot be
@@ -225,7 +248,7 @@ type Registrar interface {
 func Rescan(ctx context.Context, r Reader, x *Index, reg Registrar, clock func() time.Time) (ScanRecord, error) {
 	var rec ScanRecord
 	found := map[string]bool{}
-	err := Scan(ctx, r, nil, func(a *Asset) error {
+	loose, err := Scan(ctx, r, nil, func(a *Asset) error {
 		found[a.ID] = true
 		rec.Assets++
 		if err := register(ctx, r, reg, a); err != nil {
@@ -233,6 +256,9 @@ func Rescan(ctx context.Context, r Reader, x *Index, reg Registrar, clock func()
 		}
 		if len(a.Refusals) > 0 {
 			rec.Refused++
+		}
+		if a.Opaque {
+			rec.Opaque = append(rec.Opaque, a.ID)
 		}
 		return x.Put(ctx, a)
 	})
@@ -249,7 +275,7 @@ func Rescan(ctx context.Context, r Reader, x *Index, reg Registrar, clock func()
 			}
 		}
 	}
-	rec.Finished = clock().UTC()
+	rec.Loose, rec.Finished = loose, clock().UTC()
 	return rec, x.SetScanned(ctx, rec)
 }
 

@@ -80,7 +80,7 @@ func (w *walker) manifest(ctx context.Context, k string, entry bool) error {
 	w.seen[k] = true
 	b, o, err := w.list.read(ctx, k, MaxManifest)
 	if err != nil {
-		return w.refuseOr(k, err)
+		return w.opaqueOr(k, err)
 	}
 	kind := HLS
 	if isMPD(k) {
@@ -91,6 +91,12 @@ func (w *walker) manifest(ctx context.Context, k string, entry bool) error {
 		return w.mpd(ctx, k, b)
 	}
 	return w.playlist(ctx, k, b)
+}
+
+// opaqueOr is refuseOr for an object whose keys stay unknown with it.
+func (w *walker) opaqueOr(object string, err error) error {
+	w.asset.Opaque = true
+	return w.refuseOr(object, err)
 }
 
 // refuseOr records err as the asset's refusal, or returns it where it says
@@ -104,9 +110,7 @@ func (w *walker) refuseOr(object string, err error) error {
 }
 
 func (w *walker) refuse(object, why string) {
-	if !slices.Contains(w.asset.Refusals, Refusal{Object: object, Reason: why}) {
-		w.asset.refuse(object, why)
-	}
+	w.asset.refuse(object, why)
 }
 
 func reason(err error) string {
@@ -119,7 +123,7 @@ func reason(err error) string {
 func (w *walker) mpd(ctx context.Context, k string, b []byte) error {
 	m, err := dash.Parse(k, b)
 	if err != nil {
-		return w.refuseOr(k, err)
+		return w.opaqueOr(k, err)
 	}
 	if err := m.Unsupported(); err != nil {
 		w.refuse(k, err.Error())
@@ -146,7 +150,7 @@ func (w *walker) representation(ctx context.Context, mpd string, r *dash.Represe
 	}
 	initKey, err := Resolve(mpd, r.Init)
 	if err != nil {
-		return w.refuseOr(mpd, err)
+		return w.opaqueOr(mpd, err)
 	}
 	t, err := w.initTrack(ctx, initKey)
 	if err != nil || t == nil {
@@ -196,11 +200,11 @@ func (w *walker) initTrack(ctx context.Context, k string) (*Track, error) {
 	}
 	b, o, err := w.list.read(ctx, k, MaxInit)
 	if err != nil {
-		return nil, w.refuseOr(k, err)
+		return nil, w.opaqueOr(k, err)
 	}
 	in, err := cenc.ParseInit(k, b)
 	if err != nil {
-		return nil, w.refuseOr(k, err)
+		return nil, w.opaqueOr(k, err)
 	}
 	t := &Track{ID: k, Format: Clear, Init: &o, KIDs: in.KIDs(), PSSHKIDs: in.PSSHKIDs()}
 	for _, tr := range in.Tracks() {
@@ -212,6 +216,12 @@ func (w *walker) initTrack(ctx context.Context, k string) (*Track, error) {
 	if t.Format == CENC {
 		if err := in.Supported(); err != nil {
 			w.refuse(k, err.Error())
+		}
+		// ISO/IEC 23001-7 §8.2: a zero default_KID says nothing of the key; it is
+		// named elsewhere, sample group by sample group.
+		if t.Uses(key.KID{}) {
+			w.asset.Opaque = true
+			w.refuse(k, "default_KID is zero: the keys are named in sample groups, which are not supported yet")
 		}
 	}
 	return t, nil
@@ -229,7 +239,7 @@ func (w *walker) finish() {
 func (w *walker) playlist(ctx context.Context, k string, b []byte) error {
 	p, err := hls.Parse(k, b)
 	if err != nil {
-		return w.refuseOr(k, err)
+		return w.opaqueOr(k, err)
 	}
 	if err := p.Unsupported(); err != nil {
 		w.refuse(k, err.Error())
@@ -251,7 +261,7 @@ func (w *walker) multivariant(ctx context.Context, k string, p *hls.Playlist) er
 		case hls.Variant, hls.Rendition, hls.IFrame:
 			child, err := Resolve(k, ref.URI)
 			if err != nil {
-				if err := w.refuseOr(k, err); err != nil {
+				if err := w.opaqueOr(k, err); err != nil {
 					return err
 				}
 				continue
@@ -376,7 +386,7 @@ func aesKeyTag(keys []*hls.KeyTag) *hls.KeyTag {
 func (w *walker) aesKey(ctx context.Context, playlist string, kt *hls.KeyTag) (key.KID, error) {
 	k, err := Resolve(playlist, kt.URI)
 	if err != nil {
-		w.refuse(playlist, fmt.Sprintf("line %d: key URI %q is not in the media root: key servers are not supported yet", kt.Line, kt.URI))
+		w.refuse(playlist, fmt.Sprintf("line %d: key URI %s is not in the media root: key servers are not supported yet", kt.Line, quote(kt.URI)))
 		return w.kidOf(kt.URI), nil
 	}
 	kid := w.kidOf(k)

@@ -16,15 +16,16 @@ var ErrSecret = errors.New("content key may not be marshalled")
 
 const redacted = "REDACTED"
 
-// ContentKey is a 16-byte AES content key. Its zero value is no key.
-type ContentKey struct {
-	b   [16]byte
-	set bool
-}
+// ContentKey is a 16-byte AES content key. Its zero value is no key. Compare
+// with Equal, not with ==.
+//
+// The bytes stand behind a pointer: fmt prints unexported fields, and values
+// under a bad verb, without asking their methods, and then shows an address.
+type ContentKey struct{ b *[16]byte }
 
 // NewContentKey returns a new key from crypto/rand.
 func NewContentKey() ContentKey {
-	k := ContentKey{set: true}
+	k := ContentKey{b: new([16]byte)}
 	// crypto/rand.Read never returns an error; it crashes the program instead.
 	_, _ = rand.Read(k.b[:])
 	return k
@@ -35,12 +36,13 @@ func ContentKeyFromBytes(b []byte) (ContentKey, error) {
 	if len(b) != 16 {
 		return ContentKey{}, fmt.Errorf("read content key: %w: %d bytes, want 16", ErrSyntax, len(b))
 	}
-	return ContentKey{b: [16]byte(b), set: true}, nil
+	own := [16]byte(b)
+	return ContentKey{b: &own}, nil
 }
 
 // ParseContentKey reads exactly 32 hex digits. Its errors never quote the text.
 func ParseContentKey(s string) (ContentKey, error) {
-	k := ContentKey{set: true}
+	k := ContentKey{b: new([16]byte)}
 	if err := decodeHex(k.b[:], s); err != nil {
 		return ContentKey{}, fmt.Errorf("parse content key: %w", err)
 	}
@@ -48,14 +50,18 @@ func ParseContentKey(s string) (ContentKey, error) {
 }
 
 // IsZero reports a ContentKey that was never set.
-func (k ContentKey) IsZero() bool { return !k.set }
+func (k ContentKey) IsZero() bool { return k.b == nil }
 
 // Equal compares in constant time.
 func (k ContentKey) Equal(o ContentKey) bool {
-	return k.set == o.set && subtle.ConstantTimeCompare(k.b[:], o.b[:]) == 1
+	if k.b == nil || o.b == nil {
+		return k.b == o.b
+	}
+	return subtle.ConstantTimeCompare(k.b[:], o.b[:]) == 1
 }
 
-// Block returns AES under this key. The block holds the key schedule.
+// Block returns AES under this key, which must not be zero. The block holds the
+// key schedule.
 func (k ContentKey) Block() cipher.Block {
 	b, err := aes.NewCipher(k.b[:])
 	if err != nil {
@@ -65,10 +71,10 @@ func (k ContentKey) Block() cipher.Block {
 	return b
 }
 
-// RevealSecretBytes returns a copy of the raw key. Whoever calls it answers for
-// where the bytes go: they must reach no log, error, argument list, queue,
-// temporary file, URL or object metadata.
-func (k ContentKey) RevealSecretBytes() [16]byte { return k.b }
+// RevealSecretBytes returns a copy of the raw key, which must not be zero.
+// Whoever calls it answers for where the bytes go: they must reach no log,
+// error, argument list, queue, temporary file, URL or object metadata.
+func (k ContentKey) RevealSecretBytes() [16]byte { return *k.b }
 
 // String prints REDACTED.
 func (k ContentKey) String() string { return redacted }

@@ -16,8 +16,11 @@ import (
 
 // The classes of errors that a rotation gives as a whole.
 var (
-	// ErrNothing: no asset depends on the key.
+	// ErrNothing: no asset depends on the key, and every asset was understood.
 	ErrNothing = errors.New("nothing depends on that key")
+	// ErrUnknown: no asset is known to depend on the key, and there are assets
+	// of which the keys are not known.
+	ErrUnknown = errors.New("nothing is known to depend on that key")
 	// ErrNoHandover: CENC keys change and nobody is named to receive them.
 	ErrNoHandover = errors.New("no hand-over configured for new CENC keys")
 	// ErrPlanning: the rotation died while it was planned; it touched nothing.

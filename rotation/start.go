@@ -37,6 +37,9 @@ type Request struct {
 type Planned struct {
 	Rotation string
 	Plans    []*journal.Plan
+	// Opaque lists assets of which the last scan could not tell whether they
+	// depend on the keys.
+	Opaque []string
 }
 
 // Start plans a rotation and, unless it is a dry run, writes the plan and makes
@@ -73,10 +76,16 @@ func (e *Engine) Start(ctx context.Context, r Request) (Planned, error) {
 		return Planned{}, err
 	}
 	slices.SortFunc(plans, func(a, b *journal.Plan) int { return strings.Compare(a.Asset, b.Asset) })
-	if r.DryRun {
-		return Planned{Plans: plans}, nil
+	rec, err := e.Index().Scanned(ctx)
+	if err != nil {
+		return Planned{}, err
 	}
-	return Planned{Rotation: id, Plans: plans}, e.commit(ctx, id, r, plans)
+	planned := Planned{Rotation: id, Plans: plans, Opaque: rec.Opaque}
+	if r.DryRun {
+		planned.Rotation = ""
+		return planned, nil
+	}
+	return planned, e.commit(ctx, id, r, plans)
 }
 
 // newID sorts by time and never repeats.
@@ -111,10 +120,26 @@ func (e *Engine) scope(ctx context.Context, r Request) ([]*catalog.Asset, error)
 		}
 	}
 	if len(assets) == 0 {
-		return nil, ErrNothing
+		return nil, e.Nothing(ctx)
 	}
 	slices.SortFunc(assets, func(a, b *catalog.Asset) int { return strings.Compare(a.ID, b.ID) })
 	return assets, nil
+}
+
+// Nothing is ErrNothing only where the last scan could read everything: "no
+// asset depends on it" must never be said of a library that was not understood.
+func (e *Engine) Nothing(ctx context.Context) error {
+	rec, err := e.Index().Scanned(ctx)
+	if err != nil {
+		return err
+	}
+	if len(rec.Opaque) > 0 {
+		return fmt.Errorf("%w: of %d assets it is not known which keys they use: %s", ErrUnknown, len(rec.Opaque), strings.Join(rec.Opaque, ", "))
+	}
+	if rec.Loose > 0 {
+		return fmt.Errorf("%w; %d media objects that no manifest leads to were not looked at", ErrNothing, rec.Loose)
+	}
+	return ErrNothing
 }
 
 // walk follows an indexed asset's entry manifests at the store's present state.

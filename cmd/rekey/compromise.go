@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -71,13 +72,18 @@ func (a *app) start(ctx context.Context, r *runFlags, plan func(context.Context,
 	if err != nil {
 		return err
 	}
-	if r.dryRun {
-		return a.printPlan(p)
+	switch {
+	case r.dryRun:
+		err = a.printPlan(p)
+	case !r.wait:
+		err = a.printStarted(p)
+	default:
+		err = a.drive(ctx, e, p.Rotation)
 	}
-	if !r.wait {
-		return a.printStarted(p)
+	if err == nil && len(p.Opaque) > 0 {
+		return fmt.Errorf("%w: of %d assets it is not known which keys they use: %s", errPartial, len(p.Opaque), strings.Join(p.Opaque, ", "))
 	}
-	return a.drive(ctx, e, p.Rotation)
+	return err
 }
 
 func (a *app) printPlan(p rotation.Planned) error {

@@ -40,7 +40,7 @@ func (a *app) demoCommand() *cobra.Command {
 }
 
 // layOut writes the demo's library and points the configuration at it.
-func (a *app) layOut(dir string) (string, error) {
+func (a *app) layOut(dir string) error {
 	var err error
 	if dir == "" {
 		dir, err = os.MkdirTemp("", "rekey-demo-")
@@ -48,23 +48,22 @@ func (a *app) layOut(dir string) (string, error) {
 		err = os.MkdirAll(dir, 0o755)
 	}
 	if err != nil {
-		return "", fmt.Errorf("make demo folder: %w", err)
+		return fmt.Errorf("make demo folder: %w", err)
 	}
 	media := filepath.Join(dir, "media")
 	if err := os.CopyFS(media, fixtures.Library()); err != nil {
-		return "", fmt.Errorf("lay out library: %w", err)
+		return fmt.Errorf("lay out library: %w", err)
 	}
 	a.cfg = config{
 		Media: media, MasterKey: filepath.Join(dir, "master.key"),
 		Handover: handover{None: true},
 	}
-	return dir, nil
+	return nil
 }
 
 func (a *app) demo(ctx context.Context, dir string, serve bool) (err error) {
 	began := time.Now()
-	dir, err = a.layOut(dir)
-	if err != nil {
+	if err := a.layOut(dir); err != nil {
 		return err
 	}
 	e, err := a.open(ctx)

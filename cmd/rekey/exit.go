@@ -62,7 +62,7 @@ func className(err error) string {
 		name string
 	}{
 		{errUsage, "usage"}, {rotation.ErrNoHandover, "no-handover"}, {catalog.ErrNotScanned, "not-scanned"},
-		{rotation.ErrNothing, "nothing"}, {errPartial, "partial"}, {errBad, "not-verified"},
+		{rotation.ErrUnknown, "unknown"}, {rotation.ErrNothing, "nothing"}, {errPartial, "partial"}, {errBad, "not-verified"},
 		{rotation.ErrLeased, "leased"}, {rotation.ErrPlanning, "planning"}, {rotation.ErrStale, "stale"},
 		{journal.ErrNoRotation, "no-rotation"}, {journal.ErrCorrupt, "corrupt"}, {catalog.ErrCorrupt, "corrupt"},
 		{keyring.ErrCorrupt, "corrupt"}, {keyring.ErrNotFound, "no-key"}, {keyring.ErrForbidden, "forbidden"},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -48,6 +49,16 @@ func (a *app) printScan(ctx context.Context, e *rotation.Engine, rec catalog.Sca
 	}
 	if _, err := fmt.Fprintf(a.stdout, "%d assets, %d of them cannot be rekeyed\n", rec.Assets, rec.Refused); err != nil {
 		return err
+	}
+	if len(rec.Opaque) > 0 {
+		if _, err := fmt.Fprintf(a.stdout, "which keys they use is not known of: %s\n", strings.Join(rec.Opaque, ", ")); err != nil {
+			return err
+		}
+	}
+	if rec.Loose > 0 {
+		if _, err := fmt.Fprintf(a.stdout, "%d media objects that no manifest leads to were not looked at\n", rec.Loose); err != nil {
+			return err
+		}
 	}
 	for s, err := range e.Index().Summaries(ctx) {
 		if err != nil {

@@ -73,7 +73,7 @@ func (a *app) scope(ctx context.Context, e *rotation.Engine, kids []key.KID) err
 		}
 	}
 	if !found {
-		return rotation.ErrNothing
+		return e.Nothing(ctx)
 	}
 	if a.flags.json {
 		return nil
