@@ -23,13 +23,17 @@ type Dir struct {
 	root *os.Root
 }
 
-// OpenDir opens a directory that is there.
+// OpenDir opens a directory that is there: ErrNotFound where nothing is,
+// ErrLocation where something else is.
 func OpenDir(path string) (*Dir, error) {
 	root, err := os.OpenRoot(path)
-	if err != nil {
-		return nil, fmt.Errorf("open directory %q: %w", path, dirClass(err))
+	if err == nil {
+		return &Dir{root: root}, nil
 	}
-	return &Dir{root: root}, nil
+	if st, statErr := os.Stat(path); statErr == nil && !st.IsDir() {
+		return nil, fmt.Errorf("open directory %q: %w: it is none", path, ErrLocation)
+	}
+	return nil, fmt.Errorf("open directory %q: %w", path, dirClass(err))
 }
 
 // Close releases the directory; nothing may be under way.

@@ -140,7 +140,7 @@ type s3Body struct {
 
 func (b *s3Body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == nil || err == io.EOF { //nolint:errorlint // a wrapped EOF is no end
+	if err == nil || err == io.EOF {
 		return n, err
 	}
 	return n, opError("get", b.key, withClass(b.ctx, ErrUnavailable, err))

@@ -3,10 +3,9 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"testing"
-
-	"errors"
 
 	"github.com/seed-6133abe0/rekey/store"
 )
