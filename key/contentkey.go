@@ -16,19 +16,24 @@ var ErrSecret = errors.New("content key may not be marshalled")
 
 const redacted = "REDACTED"
 
-// ContentKey is a 16-byte AES content key. Its zero value is no key. Compare
-// with Equal, not with ==.
+// ContentKey is a 16-byte AES content key. Its zero value is no key. It cannot
+// be compared with ==; Equal does so in constant time.
 //
-// The bytes stand behind a pointer: fmt prints unexported fields, and values
-// under a bad verb, without asking their methods, and then shows an address.
-type ContentKey struct{ b *[16]byte }
+// The bytes stand behind a function: fmt prints unexported fields, and values
+// under a bad verb, without asking their methods, and looks through pointers;
+// of a function it shows the address.
+type ContentKey struct{ bytes func() *[16]byte }
+
+func hold(b [16]byte) ContentKey {
+	return ContentKey{bytes: func() *[16]byte { return &b }}
+}
 
 // NewContentKey returns a new key from crypto/rand.
 func NewContentKey() ContentKey {
-	k := ContentKey{b: new([16]byte)}
+	var b [16]byte
 	// crypto/rand.Read never returns an error; it crashes the program instead.
-	_, _ = rand.Read(k.b[:])
-	return k
+	_, _ = rand.Read(b[:])
+	return hold(b)
 }
 
 // ContentKeyFromBytes takes exactly 16 bytes and copies them.
@@ -36,34 +41,33 @@ func ContentKeyFromBytes(b []byte) (ContentKey, error) {
 	if len(b) != 16 {
 		return ContentKey{}, fmt.Errorf("read content key: %w: %d bytes, want 16", ErrSyntax, len(b))
 	}
-	own := [16]byte(b)
-	return ContentKey{b: &own}, nil
+	return hold([16]byte(b)), nil
 }
 
 // ParseContentKey reads exactly 32 hex digits. Its errors never quote the text.
 func ParseContentKey(s string) (ContentKey, error) {
-	k := ContentKey{b: new([16]byte)}
-	if err := decodeHex(k.b[:], s); err != nil {
+	var b [16]byte
+	if err := decodeHex(b[:], s); err != nil {
 		return ContentKey{}, fmt.Errorf("parse content key: %w", err)
 	}
-	return k, nil
+	return hold(b), nil
 }
 
 // IsZero reports a ContentKey that was never set.
-func (k ContentKey) IsZero() bool { return k.b == nil }
+func (k ContentKey) IsZero() bool { return k.bytes == nil }
 
 // Equal compares in constant time.
 func (k ContentKey) Equal(o ContentKey) bool {
-	if k.b == nil || o.b == nil {
-		return k.b == o.b
+	if k.IsZero() || o.IsZero() {
+		return k.IsZero() && o.IsZero()
 	}
-	return subtle.ConstantTimeCompare(k.b[:], o.b[:]) == 1
+	return subtle.ConstantTimeCompare(k.bytes()[:], o.bytes()[:]) == 1
 }
 
 // Block returns AES under this key, which must not be zero. The block holds the
 // key schedule.
 func (k ContentKey) Block() cipher.Block {
-	b, err := aes.NewCipher(k.b[:])
+	b, err := aes.NewCipher(k.bytes()[:])
 	if err != nil {
 		// Unreachable: aes.NewCipher only refuses lengths other than 16, 24, 32.
 		panic("key: " + err.Error())
@@ -74,7 +78,7 @@ func (k ContentKey) Block() cipher.Block {
 // RevealSecretBytes returns a copy of the raw key, which must not be zero.
 // Whoever calls it answers for where the bytes go: they must reach no log,
 // error, argument list, queue, temporary file, URL or object metadata.
-func (k ContentKey) RevealSecretBytes() [16]byte { return *k.b }
+func (k ContentKey) RevealSecretBytes() [16]byte { return *k.bytes() }
 
 // String prints REDACTED.
 func (k ContentKey) String() string { return redacted }

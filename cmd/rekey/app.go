@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -41,7 +42,14 @@ func (a *app) rootCommand() *cobra.Command {
 		Short:         "Make every asset that used a leaked content key useless to whoever holds that key",
 		Long:          "rekey finds every asset that used a leaked content key, re-encrypts it under new\nkeys, flips its manifests so that no viewer sees a mix, and proves the result.\n\n" + exitHelp,
 		SilenceErrors: true, SilenceUsage: true,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.configure(cmd) },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.configure() },
+		Args:              cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q", args[0])
+			}
+			return cmd.Help()
+		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%v", err) })
 	f := root.PersistentFlags()
@@ -60,6 +68,9 @@ func (a *app) rootCommand() *cobra.Command {
 	)
 	for _, c := range root.Commands() {
 		c.Args = usageArgs(c.Args)
+		for _, sub := range c.Commands() {
+			sub.Args = usageArgs(sub.Args)
+		}
 	}
 	return root
 }
@@ -70,8 +81,8 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		check = cobra.NoArgs
 	}
 	return func(cmd *cobra.Command, args []string) error {
-		if cmd.HasSubCommands() && len(args) == 0 {
-			return usagef("%s needs a subcommand", cmd.CommandPath())
+		if cmd.HasSubCommands() {
+			return usagef("%s needs one of its subcommands", cmd.CommandPath())
 		}
 		if err := check(cmd, args); err != nil {
 			return usagef("%v", err)
@@ -81,7 +92,7 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 }
 
 // configure joins the config file, the environment and the flags.
-func (a *app) configure(*cobra.Command) error {
+func (a *app) configure() error {
 	name := first(a.flags.config, os.Getenv("REKEY_CONFIG"))
 	c, err := loadConfig(name)
 	if err != nil {
@@ -123,6 +134,9 @@ func (a *app) open(ctx context.Context) (*rotation.Engine, error) {
 		return nil, err
 	}
 	media, err := store.Open(ctx, a.cfg.Media)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrLocation) {
+		return nil, usagef("open media root: %v", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open media root: %w", err)
 	}

@@ -21,9 +21,6 @@ import (
 func (a *app) keysCommand() *cobra.Command {
 	c := &cobra.Command{Use: "keys", Short: "Import, list, show and export content keys", RunE: func(*cobra.Command, []string) error { return nil }}
 	c.AddCommand(a.keysImportCommand(), a.keysListCommand(), a.keysShowCommand(), a.keysExportCommand())
-	for _, sub := range c.Commands() {
-		sub.Args = usageArgs(sub.Args)
-	}
 	return c
 }
 

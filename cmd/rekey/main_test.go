@@ -1,0 +1,63 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/seed-6133abe0/rekey/fixtures"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"rekey": main})
+}
+
+// TestScripts runs the command line as other people's scripts do.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("REKEY_MASTER_KEY_FILE", filepath.Join(e.WorkDir, "master.key"))
+			e.Setenv("REKEY_MEDIA", filepath.Join(e.WorkDir, "media"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"library": layOutLibrary, "exits": exits,
+		},
+	})
+}
+
+// layOutLibrary writes the fixtures: library DIR [asset of the refused tree...]
+func layOutLibrary(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.CopyFS(dir, fixtures.Library()))
+	for _, name := range args[1:] {
+		sub, err := fs.Sub(fixtures.Refused(), name)
+		ts.Check(err)
+		ts.Check(os.CopyFS(filepath.Join(dir, name), sub))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("keys.txt"), fixtures.Keys(), 0o600))
+}
+
+// exits runs the program in this process and checks its code: exits CODE ARG...
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	code := map[string]int{"0": 0, "1": 1, "2": 2, "3": 3, "4": 4}[args[0]]
+	err := ts.Exec("rekey", args[1:]...)
+	got := 0
+	if err != nil {
+		got = exitStatus(err)
+	}
+	if got != code {
+		ts.Fatalf("rekey %v: exit %d, want %d", args[1:], got, code)
+	}
+}
+
+func exitStatus(err error) int {
+	if e, ok := err.(interface{ ExitCode() int }); ok {
+		return e.ExitCode()
+	}
+	return -1
+}
