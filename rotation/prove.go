@@ -61,7 +61,7 @@ func (e *Engine) proveTrack(ctx context.Context, t *journal.Track, keys map[key.
 	if err != nil || why != "" {
 		return object, why, err
 	}
-	var pool evidence.Evidence
+	var pool, stored evidence.Evidence
 	looked := 0
 	for _, o := range t.Objects {
 		if o.Init {
@@ -75,9 +75,12 @@ func (e *Engine) proveTrack(ctx context.Context, t *journal.Track, keys map[key.
 		if err != nil {
 			return o.From, err.Error(), nil
 		}
-		pool.Add(ev)
+		pool.Add(ev.clear)
+		stored.Add(ev.stored)
 		looked++
 		switch {
+		case pool.Verdict() == evidence.Wrong && stored.Verdict() == evidence.Right:
+			return o.From, "it signals encryption, and what is stored is clear already", nil
 		case pool.Verdict() == evidence.Wrong:
 			return o.From, fmt.Sprintf("%v: %d structural checks of the clear media failed in %d bytes", worker.ErrWrongKey, pool.Against, pool.Bytes), nil
 		case pool.Verdict() == evidence.Right:
@@ -103,13 +106,16 @@ func refusal(object string, err error) (string, string, error) {
 	}
 }
 
-type decryptFunc func(o journal.Object, src []byte) (evidence.Evidence, error)
+// weighed is what one object says of the key: decrypted, and as it is stored.
+type weighed struct{ clear, stored evidence.Evidence }
+
+type decryptFunc func(o journal.Object, src []byte) (weighed, error)
 
 func (e *Engine) decrypter(ctx context.Context, t *journal.Track, keys map[key.KID]key.ContentKey) (decryptFunc, string, string, error) {
 	if t.Format == catalog.AES128 {
-		return func(o journal.Object, src []byte) (evidence.Evidence, error) {
+		return func(o journal.Object, src []byte) (weighed, error) {
 			r, err := hls.NewDecrypter(keys[o.KID]).Segment(o.From, o.IV, src)
-			return r.Evidence, err
+			return weighed{clear: r.Evidence}, err
 		}, "", "", nil
 	}
 	b, _, err := store.ReadAll(ctx, e.Media, t.Init.Key, t.Init.ETag, catalog.MaxInit, nil)
@@ -135,8 +141,8 @@ func (e *Engine) decrypter(ctx context.Context, t *journal.Track, keys map[key.K
 	if err != nil {
 		return nil, t.Init.Key, err.Error(), nil
 	}
-	return func(o journal.Object, src []byte) (evidence.Evidence, error) {
+	return func(o journal.Object, src []byte) (weighed, error) {
 		r, err := d.Segment(o.From, src)
-		return r.Evidence, err
+		return weighed{clear: r.Evidence, stored: r.Stored}, err
 	}, "", "", nil
 }
