@@ -171,12 +171,12 @@ func TestRescanNamesWhatItCannotRead(t *testing.T) {
 }
 
 func TestIndexNamesACorruptRecord(t *testing.T) {
-	media, x := library(t, nil)
+	media, _ := library(t, nil)
 	control, err := store.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	x = catalog.NewIndex(control)
+	x := catalog.NewIndex(control)
 	rescan(t, media, x)
 	const k = "catalog/asset/movie.json"
 	if _, err := control.Put(t.Context(), k, []byte(`{"asset":`), store.PutOptions{}); err != nil {

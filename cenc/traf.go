@@ -1,7 +1,5 @@
 package cenc
 
-import "github.com/seed-6133abe0/rekey/key"
-
 // Flags of tfhd and trun (ISO/IEC 14496-12 §8.8.7, §8.8.8).
 const (
 	tfhdBase       = 0x1
@@ -19,7 +17,7 @@ const (
 )
 
 // piff is the usertype of PIFF's sample encryption box, the senc of its day.
-var piff = key.KID{0xa2, 0x39, 0x4f, 0x52, 0x5a, 0x9b, 0x4f, 0x14, 0xa2, 0x44, 0x6c, 0x42, 0x7c, 0x64, 0x8d, 0xf4}
+const piff = "\xa2\x39\x4f\x52\x5a\x9b\x4f\x14\xa2\x44\x6c\x42\x7c\x64\x8d\xf4"
 
 // traf is the track fragment being scanned.
 type traf struct {
@@ -64,7 +62,7 @@ func (s *segment) scanTraf(moof, x box, prev int) (int, error) {
 		case typeSaiz, typeSaio:
 			err = s.keepAux(c)
 		case typeUuid:
-			if c.end-c.body >= 16 && key.KID(s.b[c.body:c.body+16]) == piff {
+			if c.end-c.body >= 16 && string(s.b[c.body:c.body+16]) == piff {
 				err = s.once(&t.piff, box{c.typ, c.start, c.body + 16, c.end})
 			}
 		case typeSgpd, typeSbgp, typeCsgp:

@@ -3,6 +3,7 @@ package hls
 import (
 	"bytes"
 	"crypto/aes"
+	"errors"
 	"fmt"
 	"math"
 
@@ -31,7 +32,7 @@ func judgeClear(object string, padded []byte) (Result, error) {
 	good, total, firstLost := syncs(media)
 	var ev evidence.Evidence
 	fail := func(class error, at int, reason string) (Result, error) {
-		if class == ErrWrongKey {
+		if errors.Is(class, ErrWrongKey) {
 			ev.Fail(int64(len(padded)))
 		} else {
 			ev.Look(int64(len(padded)))
