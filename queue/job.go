@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -18,14 +17,17 @@ var ErrUnavailable = errors.New("queue unavailable")
 
 // Part names one part of one asset of one rotation: the unit of queued work.
 type Part struct {
-	Rotation   string `json:"rotation"`
-	Asset      string `json:"asset"`
-	Part       int    `json:"part"`
-	Generation int    `json:"generation"`
+	Rotation string `json:"rotation"`
+	Asset    string `json:"asset"`
+	Part     int    `json:"part"`
+	// Generation and Again make the job's name new where the queue may hold an
+	// old one for ever.
+	Generation int `json:"generation"`
+	Again      int `json:"again,omitempty"`
 }
 
 func (p Part) taskID() string {
-	return p.Rotation + "/" + p.Asset + "/" + strconv.Itoa(p.Part) + "@" + strconv.Itoa(p.Generation)
+	return fmt.Sprintf("%s/%s/%d@%d.%d", p.Rotation, p.Asset, p.Part, p.Generation, p.Again)
 }
 
 // Tick pokes a policy: look whether a run is due.

@@ -151,11 +151,11 @@ func TestJobsHoldNamesOnly(t *testing.T) {
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: addr, DB: 3})
 	defer func() { _ = rdb.Close() }()
-	got, err := rdb.HGet(t.Context(), "asynq:{compromise}:t:r1/shows/a b/7@2", "msg").Bytes()
+	got, err := rdb.HGet(t.Context(), "asynq:{compromise}:t:r1/shows/a b/7@2.0", "msg").Bytes()
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := asynq.NewInspector(conn).GetTaskInfo(queue.Urgent, "r1/shows/a b/7@2")
+	info, err := asynq.NewInspector(conn).GetTaskInfo(queue.Urgent, "r1/shows/a b/7@2.0")
 	if err != nil {
 		t.Fatal(err)
 	}

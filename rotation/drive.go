@@ -20,6 +20,10 @@ const (
 	// The queue drops the copy where it still has the first, so this mends a
 	// queue that lost its jobs and costs nothing else.
 	requeueAfter = 20 * time.Second
+	// renameAfter is the number of times after which a part is queued again
+	// under a new name, in case the queue still holds the old name for a job
+	// that nobody will run: of a worker that died, or in its archive.
+	renameAfter = 3
 	// awayLimit bounds the looks in a row that find the store away.
 	awayLimit = 30
 )
@@ -71,8 +75,14 @@ func (e *Engine) Resume(ctx context.Context, id string) error {
 // asset is one asset in work.
 type asset struct {
 	plan   *journal.Plan
-	queued map[int]time.Time
+	queued map[int]waiting
 	next   int
+}
+
+// waiting is a queued part: since when, and how often it was queued.
+type waiting struct {
+	since time.Time
+	times int
 }
 
 type driver struct {
@@ -139,7 +149,7 @@ func (d *driver) admit(ctx context.Context, p *journal.Plan) error {
 	if p.Refusal != nil {
 		return d.e.fail(ctx, p, p.Refusal.Object, p.Refusal.Reason)
 	}
-	d.active = append(d.active, &asset{plan: p, queued: map[int]time.Time{}})
+	d.active = append(d.active, &asset{plan: p, queued: map[int]waiting{}})
 	return nil
 }
 
@@ -198,8 +208,8 @@ func (d *driver) look(ctx context.Context, a *asset) (bool, error) {
 // been silent for long.
 func (d *driver) fill(ctx context.Context, a *asset, done map[int]bool) error {
 	now := d.e.Clock()
-	for n, since := range a.queued {
-		if now.Sub(since) >= requeueAfter {
+	for n, w := range a.queued {
+		if now.Sub(w.since) >= requeueAfter {
 			if err := d.enqueue(ctx, a, n, now); err != nil {
 				return err
 			}
@@ -220,12 +230,14 @@ func (d *driver) fill(ctx context.Context, a *asset, done map[int]bool) error {
 // enqueue puts up with a queue that is away: the part stays in the window and
 // is queued again later.
 func (d *driver) enqueue(ctx context.Context, a *asset, n int, now time.Time) error {
-	a.queued[n] = now
+	w := waiting{since: now, times: a.queued[n].times + 1}
+	a.queued[n] = w
 	err := d.e.Queue.Enqueue(ctx, queueName(d.state.Kind), queue.Part{
-		Rotation: d.state.Rotation, Asset: a.plan.Asset, Part: n, Generation: d.state.Generation,
+		Rotation: d.state.Rotation, Asset: a.plan.Asset, Part: n,
+		Generation: d.state.Generation, Again: (w.times - 1) / renameAfter,
 	})
 	if errors.Is(err, queue.ErrUnavailable) {
-		a.queued[n] = now.Add(-requeueAfter + time.Second)
+		a.queued[n] = waiting{since: now.Add(time.Second - requeueAfter), times: w.times - 1}
 		d.e.Log.Warn("queue is away; the part waits", "rotation", d.state.Rotation, "asset", a.plan.Asset, "part", n, "error", err)
 		return nil
 	}

@@ -115,7 +115,7 @@ func (e *Engine) scope(ctx context.Context, r Request) ([]*catalog.Asset, error)
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(a.KIDs(), func(k key.KID) bool { return slices.Contains(r.KIDs, k) }) {
+		if a.Opaque || slices.ContainsFunc(a.KIDs(), func(k key.KID) bool { return slices.Contains(r.KIDs, k) }) {
 			assets = append(assets, a)
 		}
 	}
