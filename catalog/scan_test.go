@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -130,7 +131,11 @@ func TestRescanNamesWhatItCannotRead(t *testing.T) {
 		"wrong KID":     {"movie/stream.mpd", func(s string) string { return strings.Replace(s, "6d6f7669-", "6d6f7660-", 1) }, false, "default_KID"},
 		"key elsewhere": {"clip/vhi/stream.m3u8", func(s string) string { return strings.Replace(s, "../key.bin", "https://keys.example/1", 1) }, false, "key servers"},
 		"broken init":   {"movie/hi/init.mp4", func(s string) string { return s[:len(s)-7] }, true, ""},
-		"missing":       {"movie/hi/002.m4s", nil, false, "missing"},
+		"wrong tag": {"movie/lo.m3u8", func(s string) string {
+			tags := regexp.MustCompile(`(?m)^(#EXT-X-KEY:.*\n)+`)
+			return tags.ReplaceAllString(s, `#EXT-X-KEY:METHOD=SAMPLE-AES-CTR,URI="data:text/plain;base64,AAECAwQFBgcICQoLDA0ODw==",KEYFORMAT="identity"`+"\n")
+		}, false, "name other keys"},
+		"missing": {"movie/hi/002.m4s", nil, false, "missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			media, x := library(t, func(dir string) {
