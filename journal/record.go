@@ -95,8 +95,8 @@ type Failure struct {
 // AssetState is what became of one asset.
 type AssetState string
 
-// The states of an asset. Verified means: published, read back through its
-// entry manifests, decrypted, and equal to what it was.
+// The states of an asset. Verified means: every object was proved equal as it was
+// written, the asset is published, and its entry manifests lead to all of it.
 const (
 	AssetPending   AssetState = "pending"
 	AssetPublished AssetState = "published"

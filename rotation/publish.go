@@ -229,7 +229,7 @@ func (e *Engine) confirm(ctx context.Context, p *journal.Plan, o journal.Outcome
 	if err != nil {
 		return err
 	}
-	rep, err := e.verify(ctx, a)
+	rep, err := e.verify(ctx, a, false)
 	if err != nil {
 		return err
 	}
