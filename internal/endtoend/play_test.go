@@ -160,8 +160,11 @@ func (p player) named(ctx context.Context, a *catalog.Asset) error {
 				continue
 			}
 			iv, err := key.ParseIV(ref.Key.KeyID)
-			if err != nil || !slices.Contains(used, key.KID(iv)) {
-				return fmt.Errorf("%s line %d names key %s, which its media is not under (%v)", m.Key, ref.Line, ref.Key.KeyID, err)
+			if err != nil {
+				return fmt.Errorf("%s line %d: %w", m.Key, ref.Line, err)
+			}
+			if !slices.Contains(used, key.KID(iv)) {
+				return fmt.Errorf("%s line %d names key %s, which its media is not under", m.Key, ref.Line, ref.Key.KeyID)
 			}
 		}
 	}
