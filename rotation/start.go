@@ -50,10 +50,8 @@ func (e *Engine) Start(ctx context.Context, r Request) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	for _, kid := range r.KIDs {
-		if _, err := e.Ring.Get(ctx, kid); err != nil {
-			return Planned{}, fmt.Errorf("start rotation: %w", err)
-		}
+	if err := e.checkRecords(ctx, r.KIDs); err != nil {
+		return Planned{}, fmt.Errorf("start rotation: %w", err)
 	}
 	kids := map[key.KID]bool{}
 	for _, k := range r.KIDs {
@@ -86,6 +84,28 @@ func (e *Engine) Start(ctx context.Context, r Request) (Planned, error) {
 		return planned, nil
 	}
 	return planned, e.commit(ctx, id, r, plans)
+}
+
+// checkRecords fails where none of the keys has a record. One that has none
+// beside others that do fails its own assets by name, and holds back no other.
+func (e *Engine) checkRecords(ctx context.Context, kids []key.KID) error {
+	var missing error
+	found := false
+	for _, kid := range kids {
+		_, err := e.Ring.Get(ctx, kid)
+		switch {
+		case err == nil:
+			found = true
+		case errors.Is(err, keyring.ErrNotFound):
+			missing = err
+		default:
+			return err
+		}
+	}
+	if found {
+		return nil
+	}
+	return missing
 }
 
 // newID sorts by time and never repeats.
@@ -172,7 +192,8 @@ func (e *Engine) checkHandover(plans []*journal.Plan) error {
 func (e *Engine) commit(ctx context.Context, id string, r Request, plans []*journal.Plan) error {
 	if r.Kind == journal.Compromise {
 		for _, kid := range r.KIDs {
-			if err := e.Ring.SetState(ctx, kid, keyring.Compromised, r.Reason); err != nil {
+			err := e.Ring.SetState(ctx, kid, keyring.Compromised, r.Reason)
+			if err != nil && !errors.Is(err, keyring.ErrNotFound) {
 				return fmt.Errorf("mark key compromised: %w", err)
 			}
 		}

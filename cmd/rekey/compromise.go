@@ -80,8 +80,9 @@ func (a *app) start(ctx context.Context, r *runFlags, plan func(context.Context,
 	default:
 		err = a.drive(ctx, e, p.Rotation)
 	}
-	if err == nil && len(p.Opaque) > 0 {
-		return fmt.Errorf("%w: of %d assets it is not known which keys they use: %s", errPartial, len(p.Opaque), strings.Join(p.Opaque, ", "))
+	if (err == nil || errors.Is(err, errPartial)) && len(p.Opaque) > 0 {
+		err = errors.Join(err, fmt.Errorf("%w: of %d assets it is not known which keys they use: %s",
+			errPartial, len(p.Opaque), strings.Join(p.Opaque, ", ")))
 	}
 	return err
 }
