@@ -316,6 +316,9 @@ func (e *Engine) retire(ctx context.Context, s journal.State) error {
 			break
 		}
 		rec, err := e.Ring.Get(ctx, kid)
+		if errors.Is(err, keyring.ErrNotFound) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
