@@ -115,9 +115,7 @@ func (x *Index) Put(ctx context.Context, a *Asset) error {
 			return err
 		}
 	}
-	if err := x.put(ctx, assetPrefix+Escape(a.ID)+".json", sum); err != nil {
-		return err
-	}
+	// The summary goes last: it is what says which entries there are to remove.
 	for _, kid := range was.KIDs {
 		if !now[kid] {
 			if err := x.c.Delete(ctx, kidKey(kid, a.ID)); err != nil {
@@ -125,7 +123,21 @@ func (x *Index) Put(ctx context.Context, a *Asset) error {
 			}
 		}
 	}
-	return nil
+	return x.put(ctx, assetPrefix+Escape(a.ID)+".json", sum)
+}
+
+// names maps each entry manifest in the index to its asset.
+func (x *Index) names(ctx context.Context) (map[string]string, error) {
+	names := map[string]string{}
+	for s, err := range x.Summaries(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range s.Entries {
+			names[e] = s.Asset
+		}
+	}
+	return names, nil
 }
 
 func entryFor(a *Asset, kid key.KID) Entry {

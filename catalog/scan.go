@@ -17,9 +17,10 @@ import (
 // Scan finds every asset under the media root and hands each to fn, in ID
 // order. Trees of earlier rotations that no entry manifest reaches are ignored.
 //
-// It returns the number of loose media objects, as ScanRecord has it.
-func Scan(ctx context.Context, r Reader, kidOf KIDOf, fn func(*Asset) error) (int, error) {
-	groups, loose, err := group(ctx, r)
+// known keeps the names that assets have already: entry manifest to asset. It
+// returns the number of loose media objects, as ScanRecord has it.
+func Scan(ctx context.Context, r Reader, known map[string]string, kidOf KIDOf, fn func(*Asset) error) (int, error) {
+	groups, loose, err := group(ctx, r, known)
 	if err != nil {
 		return 0, err
 	}
@@ -41,8 +42,9 @@ type assetGroup struct {
 }
 
 // group sorts the entry manifests into assets: entries that share a playlist,
-// an init section or a segment are one.
-func group(ctx context.Context, r Reader) ([]assetGroup, int, error) {
+// an init section or a segment are one. known keeps the names that assets have:
+// entry manifest to asset.
+func group(ctx context.Context, r Reader, known map[string]string) ([]assetGroup, int, error) {
 	reach, order, media, err := reaches(ctx, r)
 	if err != nil {
 		return nil, 0, err
@@ -53,6 +55,7 @@ func group(ctx context.Context, r Reader) ([]assetGroup, int, error) {
 		set.find(e)
 		for _, o := range closure(reach, e) {
 			set.join(e, "object:"+o)
+			delete(media, o)
 		}
 	}
 	byRoot := map[string][]string{}
@@ -60,12 +63,7 @@ func group(ctx context.Context, r Reader) ([]assetGroup, int, error) {
 		root := set.find(e)
 		byRoot[root] = append(byRoot[root], e)
 	}
-	for _, targets := range reach {
-		for _, t := range targets {
-			delete(media, t)
-		}
-	}
-	return name(byRoot), len(media), nil
+	return name(byRoot, known), len(media), nil
 }
 
 // reaches maps every manifest to what it names: child playlists and media. It
@@ -147,7 +145,8 @@ func targets(k string, b []byte) []string {
 
 // entriesOf are the manifests that a player opens: no other manifest leads to
 // them. Playlists that only reach each other in a circle count as entries, so
-// that they are refused by name and not lost.
+// that they are refused by name and not lost. A playlist that a flip left behind
+// is none: what it was stands in a rotation's tree now, and is reached there.
 func entriesOf(reach map[string][]string, order []string) []string {
 	parent := map[string]bool{}
 	for _, k := range order {
@@ -164,13 +163,24 @@ func entriesOf(reach map[string][]string, order []string) []string {
 			reached[t] = true
 		}
 	}
+	behind := map[string]bool{}
 	for _, k := range order {
-		if !parent[k] && !InTree(k) {
+		if parent[k] || InTree(k) {
+			continue
+		}
+		for _, t := range closure(reach, k) {
+			if IsManifest(t) && InTree(t) {
+				behind[Logical(t)] = true
+			}
+		}
+	}
+	for _, k := range order {
+		if !parent[k] && !InTree(k) && !behind[k] {
 			take(k)
 		}
 	}
 	for _, k := range order {
-		if !reached[k] && !InTree(k) {
+		if !reached[k] && !InTree(k) && !behind[k] {
 			take(k)
 		}
 	}
@@ -196,18 +206,36 @@ func closure(reach map[string][]string, from string) []string {
 	return out
 }
 
-// name gives each asset the folder that holds its entries, or, where that is
-// the root or another asset has it too, its first entry manifest.
-func name(byRoot map[string][]string) []assetGroup {
+// name gives each asset the name it has, or else the folder that holds its
+// entries, or, where that is the root or another asset has it, its first entry
+// manifest.
+func name(byRoot map[string][]string, known map[string]string) []assetGroup {
 	count := map[string]int{}
 	for _, es := range byRoot {
 		count[CommonDir(es...)]++
 	}
 	var out []assetGroup
+	taken := map[string]bool{}
 	for _, es := range byRoot {
 		slices.Sort(es)
+		for _, e := range es {
+			if id := known[e]; id != "" && !taken[id] {
+				taken[id] = true
+				out = append(out, assetGroup{id: id, entries: es})
+				break
+			}
+		}
+	}
+	named := map[string]bool{}
+	for _, g := range out {
+		named[g.entries[0]] = true
+	}
+	for _, es := range byRoot {
+		if named[es[0]] {
+			continue
+		}
 		id := CommonDir(es...)
-		if id == "" || count[id] > 1 {
+		if id == "" || count[id] > 1 || taken[id] {
 			id = es[0]
 		}
 		out = append(out, assetGroup{id: id, entries: es})
@@ -248,7 +276,11 @@ type Registrar interface {
 func Rescan(ctx context.Context, r Reader, x *Index, reg Registrar, clock func() time.Time) (ScanRecord, error) {
 	var rec ScanRecord
 	found := map[string]bool{}
-	loose, err := Scan(ctx, r, nil, func(a *Asset) error {
+	known, err := x.names(ctx)
+	if err != nil {
+		return rec, err
+	}
+	loose, err := Scan(ctx, r, known, nil, func(a *Asset) error {
 		found[a.ID] = true
 		rec.Assets++
 		if err := register(ctx, r, reg, a); err != nil {

@@ -126,6 +126,12 @@ func (w *walker) mpd(ctx context.Context, k string, b []byte) error {
 	}
 	if err := m.Unsupported(); err != nil {
 		w.refuse(k, err.Error())
+		for _, r := range m.Representations {
+			// Its init section is not looked at, and the MPD names no key.
+			if r.Init == "" && len(r.DefaultKIDs) == 0 {
+				w.asset.Opaque = true
+			}
+		}
 	}
 	for _, r := range m.Representations {
 		if err := w.representation(ctx, k, r); err != nil {

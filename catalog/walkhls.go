@@ -66,7 +66,7 @@ func (w *walker) hlsSegment(ctx context.Context, k string, s hls.MediaSegment) e
 	if s.Map != nil {
 		initKey, err := Resolve(k, s.Map.URI)
 		if err != nil {
-			return w.refuseOr(k, err)
+			return w.opaqueOr(k, err)
 		}
 		if s.Map.Range != nil {
 			w.refuse(k, fmt.Sprintf("line %d: EXT-X-MAP by byte range: tracks in a single file are not supported yet", s.Map.Line))
@@ -167,6 +167,9 @@ func (w *walker) cencKIDsOf(k string, s hls.MediaSegment) error {
 				t.KIDs = append(t.KIDs, kid)
 			}
 		}
+	}
+	if len(t.KIDs) == 0 {
+		w.asset.Opaque = true
 	}
 	return nil
 }

@@ -14,7 +14,10 @@ type Plan struct {
 	// Unit names the assets that share an object and so share new keys.
 	Unit string `json:"unit"`
 	// Base is the folder, relative to the media root, that holds the new tree.
-	Base      string      `json:"base"`
+	Base string `json:"base"`
+	// Entries are all entry manifests of the asset, those that do not change
+	// among them.
+	Entries   []string    `json:"entries"`
 	Keys      []KeyChange `json:"keys"`
 	Manifests []Move      `json:"manifests"`
 	Tracks    []Track     `json:"tracks"`

@@ -52,6 +52,9 @@ type State struct {
 	// Generation makes queue task names new, so that work can be queued again
 	// although the queue still holds a task of that name.
 	Generation int `json:"generation"`
+	// HandoverNone is the choice, made at the start, that nobody receives the
+	// new keys.
+	HandoverNone bool `json:"handover_none,omitempty"`
 	// HandedOver is when the receiver acknowledged the new keys.
 	HandedOver time.Time `json:"handed_over,omitzero"`
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/store"
+	"github.com/seed-6133abe0/rekey/worker"
 )
 
 // unit is a set of assets that share an object: they get one new key for each
@@ -107,6 +108,9 @@ func (u *unit) touches(t catalog.Track) bool {
 // store could not be read.
 func (e *Engine) build(ctx context.Context, rotation string, u *unit, a *catalog.Asset) (*journal.Plan, error) {
 	p := &journal.Plan{Rotation: rotation, Asset: a.ID, Unit: u.name, Base: u.base}
+	for _, m := range a.Entries() {
+		p.Entries = append(p.Entries, m.Key)
+	}
 	if len(a.Refusals) > 0 {
 		p.Refusal = &journal.Refusal{Object: a.Refusals[0].Object, Reason: a.Refusals[0].Reason}
 		u.planKeys(p, a)
@@ -130,6 +134,10 @@ func (e *Engine) build(ctx context.Context, rotation string, u *unit, a *catalog
 		u.tracks++
 	}
 	if r := collisions(p); r != nil {
+		p.Refusal = r
+		return p, nil
+	}
+	if r := tooLarge(p); r != nil {
 		p.Refusal = r
 		return p, nil
 	}
@@ -178,7 +186,6 @@ func planTrack(t catalog.Track, u *unit, at tree) journal.Track {
 	for _, kid := range t.KIDs {
 		if u.kids[kid] {
 			pt.OldKIDs = append(pt.OldKIDs, kid)
-			pt.Media = true
 		}
 	}
 	if t.Init != nil {
@@ -186,7 +193,7 @@ func planTrack(t catalog.Track, u *unit, at tree) journal.Track {
 			Init: true, From: t.Init.Key, To: at.place(t.Init.Key), ETag: t.Init.ETag, Size: t.Init.Size,
 		})
 	}
-	if !pt.Media {
+	if len(pt.OldKIDs) == 0 {
 		return pt
 	}
 	for _, s := range t.Segments {
@@ -197,6 +204,8 @@ func planTrack(t catalog.Track, u *unit, at tree) journal.Track {
 			Number: uint32(len(pt.Objects)), From: s.Key, To: at.place(s.Key),
 			ETag: s.ETag, Size: s.Size, KID: s.KID, IV: s.IV,
 		})
+		// Segments that another track lists too are that track's.
+		pt.Media = true
 	}
 	return pt
 }
@@ -210,6 +219,18 @@ func collisions(p *journal.Plan) *journal.Refusal {
 			return &journal.Refusal{Object: f, Reason: fmt.Sprintf("%s and it would both become %s", was, to)}
 		}
 		from[to] = f
+	}
+	return nil
+}
+
+// tooLarge finds an object that a worker's slot cannot hold.
+func tooLarge(p *journal.Plan) *journal.Refusal {
+	for _, t := range p.Tracks {
+		for _, o := range t.Objects {
+			if o.Size > worker.MaxObject {
+				return &journal.Refusal{Object: o.From, Reason: fmt.Sprintf("it has %d bytes; objects over %d are not supported yet", o.Size, int64(worker.MaxObject))}
+			}
+		}
 	}
 	return nil
 }

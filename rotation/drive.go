@@ -24,7 +24,7 @@ const (
 	// under a new name, in case the queue still holds the old name for a job
 	// that nobody will run: of a worker that died, or in its archive.
 	renameAfter = 3
-	// awayLimit bounds the looks in a row that find the store away.
+	// awayLimit bounds the rounds in a row that find the store away.
 	awayLimit = 30
 )
 
@@ -157,10 +157,11 @@ func (d *driver) admit(ctx context.Context, p *journal.Plan) error {
 // leaves everything as it was.
 func (d *driver) round(ctx context.Context) error {
 	var left []*asset
+	away := false
 	for _, a := range d.active {
 		settled, err := d.look(ctx, a)
-		if errors.Is(err, store.ErrUnavailable) && d.away < awayLimit {
-			d.away++
+		if passing(err) && d.away < awayLimit {
+			away = true
 			d.e.Log.Warn("store is away; the asset waits", "rotation", d.state.Rotation, "asset", a.plan.Asset, "error", err)
 			left = append(left, a)
 			continue
@@ -168,13 +169,21 @@ func (d *driver) round(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.away = 0
 		if !settled {
 			left = append(left, a)
 		}
 	}
 	d.active = left
+	d.away++
+	if !away {
+		d.away = 0
+	}
 	return nil
+}
+
+// passing tells an error of the store that time may mend.
+func passing(err error) bool {
+	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrConflict)
 }
 
 // look queues what is missing and settles an asset that has nothing missing.
@@ -195,6 +204,7 @@ func (d *driver) look(ctx context.Context, a *asset) (bool, error) {
 			return false, err
 		}
 		d.inWork -= len(a.queued)
+		clear(a.queued)
 		return true, d.e.fail(ctx, a.plan, f.Object, f.Reason)
 	}
 	if len(done) >= len(a.plan.Parts) {
@@ -234,7 +244,7 @@ func (d *driver) enqueue(ctx context.Context, a *asset, n int, now time.Time) er
 	a.queued[n] = w
 	err := d.e.Queue.Enqueue(ctx, queueName(d.state.Kind), queue.Part{
 		Rotation: d.state.Rotation, Asset: a.plan.Asset, Part: n,
-		Generation: d.state.Generation, Again: (w.times - 1) / renameAfter,
+		Generation: d.state.Generation, Again: renamed(w.times),
 	})
 	if errors.Is(err, queue.ErrUnavailable) {
 		a.queued[n] = waiting{since: now.Add(time.Second - requeueAfter), times: w.times - 1}
@@ -242,6 +252,16 @@ func (d *driver) enqueue(ctx context.Context, a *asset, n int, now time.Time) er
 		return nil
 	}
 	return err
+}
+
+// renamed is the number of new names that a part queued so often has had: one
+// after a minute or so, then ever more rarely, four at the most.
+func renamed(times int) int {
+	n := 0
+	for t := times - 1; t >= renameAfter && n < 4; t /= renameAfter {
+		n++
+	}
+	return n
 }
 
 // fail records why an asset stops. It holds back only itself.
@@ -295,7 +315,8 @@ func (e *Engine) finish(ctx context.Context, id string) (journal.State, error) {
 	}
 	err = e.Journal().SetState(ctx, state, etag)
 	if errors.Is(err, store.ErrPrecondition) {
-		state, _, err = e.Journal().State(ctx, id)
+		// Somebody resumed it at this moment.
+		return e.finish(ctx, id)
 	}
 	return state, err
 }
@@ -344,6 +365,13 @@ func (e *Engine) Requeue(ctx context.Context, id string) (int, error) {
 		if err != nil {
 			return n, err
 		}
+		o, _, err := e.Journal().Outcome(ctx, id, p.Asset)
+		if err != nil {
+			return n, err
+		}
+		if o.State != journal.AssetPending {
+			continue
+		}
 		done, err := e.Journal().PartNumbers(ctx, id, p.Asset)
 		if err != nil {
 			return n, err
@@ -365,11 +393,11 @@ func (e *Engine) Requeue(ctx context.Context, id string) (int, error) {
 }
 
 // Open yields the rotations that are being worked.
-func (e *Engine) Open(ctx context.Context) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
+func (e *Engine) Open(ctx context.Context) iter.Seq2[journal.State, error] {
+	return func(yield func(journal.State, error) bool) {
 		for id, err := range e.Journal().Rotations(ctx) {
 			if err != nil {
-				yield("", err)
+				yield(journal.State{}, err)
 				return
 			}
 			s, _, err := e.Journal().State(ctx, id)
@@ -377,7 +405,7 @@ func (e *Engine) Open(ctx context.Context) iter.Seq2[string, error] {
 				e.Log.Warn("rotation cannot be read", "rotation", id, "error", err)
 				continue
 			}
-			if s.Phase == journal.Working && !yield(id, nil) {
+			if s.Phase == journal.Working && !yield(s, nil) {
 				return
 			}
 		}

@@ -17,12 +17,16 @@ import (
 // waits for its acknowledgement. Keys that the library publishes as objects are
 // not among them.
 func (e *Engine) handOver(ctx context.Context, state *journal.State) error {
-	if !state.HandedOver.IsZero() || e.Receiver == nil {
+	if !state.HandedOver.IsZero() || state.HandoverNone {
 		return nil
 	}
 	lines, n, err := e.handOverLines(ctx, state.Rotation)
 	if err != nil {
 		return err
+	}
+	if n > 0 && e.Receiver == nil {
+		clear(lines)
+		return fmt.Errorf("hand over new keys of %s, which was started with a receiver: %w", state.Rotation, ErrNoHandover)
 	}
 	if n > 0 {
 		if err := e.Audit.Append(ctx, audit.Record{Action: "key.handover", Rotation: state.Rotation, Outcome: "begin", Reason: fmt.Sprintf("%d keys", n)}); err != nil {

@@ -19,6 +19,7 @@ func (e *Engine) hold(ctx context.Context, id string) (context.Context, func(), 
 	}
 	held, cancel := context.WithCancelCause(ctx)
 	stopped := make(chan struct{})
+	until := e.Clock().Add(e.lease())
 	go func() {
 		defer close(stopped)
 		t := time.NewTicker(e.lease() / 3)
@@ -29,11 +30,15 @@ func (e *Engine) hold(ctx context.Context, id string) (context.Context, func(), 
 				return
 			case <-t.C:
 				next, err := e.renew(held, id, etag)
+				if passing(err) && e.Clock().Before(until) {
+					e.Log.Warn("lease is not renewed yet", "rotation", id, "error", err)
+					continue
+				}
 				if err != nil {
 					cancel(fmt.Errorf("%w: %w", ErrLeased, err))
 					return
 				}
-				etag = next
+				etag, until = next, e.Clock().Add(e.lease())
 			}
 		}
 	}()

@@ -20,18 +20,38 @@ import (
 // begins. What they leave undecided the workers go on weighing.
 const proveObjects = 3
 
+// proveError is what speaks against one object before any work.
+type proveError struct {
+	object string
+	err    error
+}
+
+func (e *proveError) Error() string { return e.object + ": " + e.err.Error() }
+func (e *proveError) Unwrap() error { return e.err }
+
 // prove weighs the old keys of a plan by the media itself, before anything is
-// written. A key that is wrong fails the asset in its plan.
+// written. A key that is wrong, and a segment that is not understood, stop the
+// asset in its plan; an error means that the store could not be read.
 func (e *Engine) prove(ctx context.Context, p *journal.Plan) error {
 	if p.Refusal != nil {
 		return nil
 	}
+	err := e.proveTracks(ctx, p)
+	var against *proveError
+	if !errors.As(err, &against) {
+		return err
+	}
+	unsupported := errors.Is(err, cenc.ErrUnsupported) || errors.Is(err, hls.ErrUnsupported)
+	p.Refusal = &journal.Refusal{Object: against.object, Reason: against.err.Error(), Failed: !unsupported}
+	return nil
+}
+
+func (e *Engine) proveTracks(ctx context.Context, p *journal.Plan) error {
 	keys := map[key.KID]key.ContentKey{}
 	for _, k := range p.Keys {
 		old, err := e.Ring.Unwrap(ctx, k.OldKID, keyring.Verify, p.Rotation)
 		if errors.Is(err, keyring.ErrNotFound) {
-			p.Refusal = &journal.Refusal{Object: p.Asset, Failed: true, Reason: "no key record for KID " + k.OldKID.String()}
-			return nil
+			return &proveError{p.Asset, fmt.Errorf("no key record for KID %s", k.OldKID)}
 		}
 		if err != nil {
 			return err
@@ -39,29 +59,23 @@ func (e *Engine) prove(ctx context.Context, p *journal.Plan) error {
 		keys[k.OldKID] = old
 	}
 	for i := range p.Tracks {
-		object, why, err := e.proveTrack(ctx, &p.Tracks[i], keys)
-		if err != nil {
-			return err
+		if !p.Tracks[i].Media {
+			continue
 		}
-		if why != "" {
-			p.Refusal = &journal.Refusal{Object: object, Failed: true, Reason: why}
-			return nil
+		if err := e.proveTrack(ctx, &p.Tracks[i], keys); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// proveTrack returns the object and reason that speak against a key; empty
-// where none does.
-func (e *Engine) proveTrack(ctx context.Context, t *journal.Track, keys map[key.KID]key.ContentKey) (string, string, error) {
-	if !t.Media {
-		return "", "", nil
+// proveTrack looks at segments until they decide.
+func (e *Engine) proveTrack(ctx context.Context, t *journal.Track, keys map[key.KID]key.ContentKey) error {
+	weigh, err := e.weigher(ctx, t, keys)
+	if err != nil {
+		return err
 	}
-	decrypt, object, why, err := e.decrypter(ctx, t, keys)
-	if err != nil || why != "" {
-		return object, why, err
-	}
-	var pool, stored evidence.Evidence
+	var clear, stored evidence.Evidence
 	looked := 0
 	for _, o := range t.Objects {
 		if o.Init {
@@ -69,80 +83,94 @@ func (e *Engine) proveTrack(ctx context.Context, t *journal.Track, keys map[key.
 		}
 		b, _, err := store.ReadAll(ctx, e.Media, o.From, o.ETag, worker.MaxObject, nil)
 		if err != nil {
-			return refusal(o.From, err)
+			return against(o.From, err)
 		}
-		ev, err := decrypt(o, b)
+		w, err := weigh(o, b)
 		if err != nil {
-			return o.From, err.Error(), nil
+			return &proveError{o.From, err}
 		}
-		pool.Add(ev.clear)
-		stored.Add(ev.stored)
+		clear.Add(w.clear)
+		stored.Add(w.stored)
 		looked++
 		switch {
-		case pool.Verdict() == evidence.Wrong && stored.Verdict() == evidence.Right:
-			return o.From, "it signals encryption, and what is stored is clear already", nil
-		case pool.Verdict() == evidence.Wrong:
-			return o.From, fmt.Sprintf("%v: %d structural checks of the clear media failed in %d bytes", worker.ErrWrongKey, pool.Against, pool.Bytes), nil
-		case pool.Verdict() == evidence.Right:
+		case clear.Verdict() == evidence.Wrong && stored.Verdict() == evidence.Right:
+			return &proveError{o.From, errors.New("it signals encryption, and what is stored is clear already")}
+		case clear.Verdict() == evidence.Wrong:
+			return &proveError{o.From, fmt.Errorf("%w: %d structural checks of the clear media failed in %d bytes", worker.ErrWrongKey, clear.Against, clear.Bytes)}
+		case clear.Verdict() == evidence.Right:
 			t.Proved = true
-			return "", "", nil
+			return nil
 		case looked == proveObjects:
-			return "", "", nil
+			return nil
 		}
 	}
-	return "", "", nil
+	return nil
 }
 
-// refusal turns an error that is about one object into a reason, and leaves the
-// others, which are about the store, as errors.
-func refusal(object string, err error) (string, string, error) {
+// against tells an error that is about one object from one about the store.
+func against(object string, err error) error {
 	switch {
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
 	case errors.Is(err, store.ErrPrecondition):
-		return object, worker.ErrStale.Error(), nil
+		return &proveError{object, worker.ErrStale}
 	case errors.Is(err, store.ErrNotFound):
-		return object, "missing: a manifest leads to it and it is not in the store", nil
+		return &proveError{object, errors.New("missing: a manifest leads to it and it is not in the store")}
 	default:
-		return "", "", err
+		return &proveError{object, err}
 	}
 }
 
 // weighed is what one object says of the key: decrypted, and as it is stored.
 type weighed struct{ clear, stored evidence.Evidence }
 
-type decryptFunc func(o journal.Object, src []byte) (weighed, error)
+type weighFunc func(o journal.Object, src []byte) (weighed, error)
 
-func (e *Engine) decrypter(ctx context.Context, t *journal.Track, keys map[key.KID]key.ContentKey) (decryptFunc, string, string, error) {
+func (e *Engine) weigher(ctx context.Context, t *journal.Track, keys map[key.KID]key.ContentKey) (weighFunc, error) {
 	if t.Format == catalog.AES128 {
 		return func(o journal.Object, src []byte) (weighed, error) {
 			r, err := hls.NewDecrypter(keys[o.KID]).Segment(o.From, o.IV, src)
 			return weighed{clear: r.Evidence}, err
-		}, "", "", nil
+		}, nil
 	}
 	b, _, err := store.ReadAll(ctx, e.Media, t.Init.Key, t.Init.ETag, catalog.MaxInit, nil)
 	if err != nil {
-		object, why, err := refusal(t.Init.Key, err)
-		return nil, object, why, err
+		return nil, against(t.Init.Key, err)
 	}
 	in, err := cenc.ParseInit(t.Init.Key, b)
 	if err != nil {
-		return nil, t.Init.Key, err.Error(), nil
+		return nil, &proveError{t.Init.Key, err}
 	}
+	if err := checkValues(in, t, keys); err != nil {
+		return nil, err
+	}
+	// The rekeyer, and not the decrypter: it does without the keys of tracks that
+	// do not change. What it makes is thrown away.
+	trial := key.Changes{}
+	for kid, k := range keys {
+		trial[kid] = key.Change{Old: k, New: key.NewContentKey(), NewKID: key.NewKID()}
+	}
+	r, err := cenc.NewRekeyer(in, trial)
+	if err != nil {
+		return nil, &proveError{t.Init.Key, err}
+	}
+	return func(o journal.Object, src []byte) (weighed, error) {
+		res, err := r.Segment(cenc.Place{Object: o.From, Track: t.Number, Number: o.Number}, src)
+		return weighed{clear: res.Evidence, stored: res.Stored}, err
+	}, nil
+}
+
+// checkValues compares the old keys with PlayReady's CHECKSUM, which is exact.
+func checkValues(in *cenc.Init, t *journal.Track, keys map[key.KID]key.ContentKey) error {
 	t.Proved = true
 	for _, kid := range t.OldKIDs {
 		switch in.CheckKey(kid, keys[kid]) {
 		case evidence.Wrong:
-			return nil, t.Init.Key, fmt.Sprintf("%v: the PlayReady CHECKSUM of KID %s does not match", worker.ErrWrongKey, kid), nil
+			return &proveError{t.Init.Key, fmt.Errorf("%w: the PlayReady CHECKSUM of KID %s does not match", worker.ErrWrongKey, kid)}
 		case evidence.Undecided:
 			t.Proved = false
 		case evidence.Right:
 		}
 	}
-	d, err := cenc.NewDecrypter(in, keys)
-	if err != nil {
-		return nil, t.Init.Key, err.Error(), nil
-	}
-	return func(o journal.Object, src []byte) (weighed, error) {
-		r, err := d.Segment(o.From, src)
-		return weighed{clear: r.Evidence, stored: r.Stored}, err
-	}, "", "", nil
+	return nil
 }

@@ -112,6 +112,15 @@ func (e *Engine) publish(ctx context.Context, p *journal.Plan) error {
 			}
 		}
 	}
+	// Every flip is prepared, and its manifest compared with what the plan saw,
+	// before the first is made.
+	for _, m := range p.Manifests {
+		if m.From == m.To {
+			if _, _, _, err := e.prepareFlip(ctx, p, m, ch); err != nil {
+				return err
+			}
+		}
+	}
 	for _, m := range p.Manifests {
 		if m.From == m.To {
 			if err := e.flip(ctx, p, m, ch); err != nil {
@@ -164,11 +173,7 @@ func (e *Engine) publishPlaylist(ctx context.Context, p *journal.Plan, m journal
 // flip replaces one entry manifest, on the condition that it is still what the
 // plan saw. A flip that was made before a crash is found by its bytes.
 func (e *Engine) flip(ctx context.Context, p *journal.Plan, m journal.Move, ch key.Changes) error {
-	now, info, err := store.ReadAll(ctx, e.Media, m.From, "", catalog.MaxManifest, nil)
-	if err != nil {
-		return atObject(m.From, err)
-	}
-	f, err := e.flipRecord(ctx, p, m, now, info, ch)
+	f, now, info, err := e.prepareFlip(ctx, p, m, ch)
 	if err != nil {
 		return err
 	}
@@ -185,6 +190,19 @@ func (e *Engine) flip(ctx context.Context, p *journal.Plan, m journal.Move, ch k
 		return nil
 	}
 	return atObject(m.From, err)
+}
+
+// prepareFlip reads the manifest as it is and returns it with its flip.
+func (e *Engine) prepareFlip(ctx context.Context, p *journal.Plan, m journal.Move, ch key.Changes) (journal.Flip, []byte, store.Info, error) {
+	now, info, err := store.ReadAll(ctx, e.Media, m.From, "", catalog.MaxManifest, nil)
+	if err != nil {
+		return journal.Flip{}, nil, info, atObject(m.From, err)
+	}
+	f, err := e.flipRecord(ctx, p, m, now, info, ch)
+	if err == nil && info.ETag != m.ETag && !bytes.Equal(now, f.New) {
+		err = &publishError{object: m.From, err: ErrStale}
+	}
+	return f, now, info, err
 }
 
 // flipRecord returns the record of the flip, written before the flip is made.
@@ -225,8 +243,13 @@ func atObject(object string, err error) error {
 
 // confirm reads a published asset back through its entry manifests.
 func (e *Engine) confirm(ctx context.Context, p *journal.Plan, o journal.Outcome) error {
-	a, err := e.walk(ctx, p.Asset)
+	a, err := catalog.Walk(ctx, e.Media, p.Asset, p.Entries, nil)
 	if err != nil {
+		return err
+	}
+	// Whatever comes of the rest: the manifests lead to this now, and the index
+	// must not say otherwise.
+	if err := e.Index().Put(ctx, a); err != nil {
 		return err
 	}
 	rep, err := e.verify(ctx, a, false)
@@ -244,9 +267,6 @@ func (e *Engine) confirm(ctx context.Context, p *journal.Plan, o journal.Outcome
 				return e.outcome(ctx, p, o)
 			}
 		}
-	}
-	if err := e.Index().Put(ctx, a); err != nil {
-		return err
 	}
 	o.State, o.Object, o.Reason = journal.AssetVerified, "", ""
 	return e.outcome(ctx, p, o)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/seed-6133abe0/rekey/catalog"
@@ -30,7 +31,7 @@ func (t tree) placeTemplate(mpd, template string) (string, error) {
 	}
 	ref, query := splitQuery(template)
 	raw := encodedDir(mpd) + ref
-	parts := strings.Split(path.Clean(raw), "/")
+	parts := withoutTree(strings.Split(path.Clean(raw), "/"))
 	var depth int
 	if t.base != "" {
 		depth = strings.Count(t.base, "/") + 1
@@ -42,15 +43,19 @@ func (t tree) placeTemplate(mpd, template string) (string, error) {
 	if err != nil || head != t.base {
 		return "", fmt.Errorf("move template %q: it is not under %q", template, t.base)
 	}
-	rest := parts[depth:]
-	for i := 0; i+2 < len(rest); i++ {
-		if rest[i] == catalog.TreeDir {
-			rest = append(append([]string{}, rest[:i]...), rest[i+2:]...)
-			break
+	moved := slices.Concat(parts[:depth], []string{catalog.TreeDir, t.rotation}, parts[depth:])
+	return relativeFrom(strings.Split(encodedDir(mpd), "/")[:dir], moved) + query, nil
+}
+
+// withoutTree takes out the folder of an earlier rotation, as catalog.Logical
+// does of a key.
+func withoutTree(parts []string) []string {
+	for i := 0; i+2 < len(parts); i++ {
+		if parts[i] == catalog.TreeDir {
+			return slices.Concat(parts[:i], parts[i+2:])
 		}
 	}
-	moved := append(append(append([]string{}, parts[:depth]...), catalog.TreeDir, t.rotation), rest...)
-	return relativeFrom(strings.Split(encodedDir(mpd), "/")[:dir], moved) + query, nil
+	return parts
 }
 
 func encodedDir(k string) string {

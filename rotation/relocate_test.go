@@ -24,6 +24,7 @@ func TestPlaceTemplate(t *testing.T) {
 		{"", "s.mpd", "v/$Time$.m4s", "_rekey/r2/v/$Time$.m4s"},
 		{"", "m/s.mpd", "v/$Time$.m4s", "../_rekey/r2/m/v/$Time$.m4s"},
 		{"a b", "a b/s.mpd", "v/$Time$.m4s", "_rekey/r2/v/$Time$.m4s"},
+		{"m", "m/s.mpd", "../_rekey/r1/m/v/$Time$.m4s", "_rekey/r2/v/$Time$.m4s"},
 		{"m/x", "m/x/s.mpd", "../v/$Time$.m4s", ""},
 	} {
 		got, err := (tree{base: c.base, rotation: "r2"}).placeTemplate(c.mpd, c.in)

@@ -118,6 +118,11 @@ func newID(now time.Time) string {
 
 // scope walks what the index says depends on the keys, as it is now.
 func (e *Engine) scope(ctx context.Context, r Request) ([]*catalog.Asset, error) {
+	if r.Asset != "" {
+		if _, err := e.Index().Summary(ctx, r.Asset); err != nil {
+			return nil, fmt.Errorf("look up asset %s: %w", r.Asset, err)
+		}
+	}
 	names := map[string]bool{}
 	for _, kid := range r.KIDs {
 		for entry, err := range e.Index().Scope(ctx, kid) {
@@ -206,6 +211,7 @@ func (e *Engine) commit(ctx context.Context, id string, r Request, plans []*jour
 		Rotation: id, Kind: r.Kind, Phase: journal.Planning, KIDs: r.KIDs, Reason: r.Reason,
 		Actor: e.Actor, Created: e.Clock().UTC(), Assets: len(plans), MAC: mac,
 		AcceptUnproved: r.AcceptUnproved, Generation: 1,
+		HandoverNone: e.HandoverNone,
 	}
 	if err := e.Journal().SetState(ctx, state, ""); err != nil {
 		return fmt.Errorf("open rotation: %w", err)

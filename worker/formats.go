@@ -16,17 +16,36 @@ import (
 type rekeyFunc func(o journal.Object, src []byte) (result, error)
 
 func (w *Worker) rekeyer(ctx context.Context, t journal.Track, ch key.Changes) (rekeyFunc, error) {
-	switch t.Format {
-	case catalog.CENC:
+	switch {
+	case t.Init != nil && !t.Media:
+		return w.initRekeyer(ctx, t, ch)
+	case t.Format == catalog.CENC:
 		return w.cencRekeyer(ctx, t, ch)
-	case catalog.AES128:
+	case t.Format == catalog.AES128:
 		return aesRekeyer(ch), nil
 	default:
 		return nil, fmt.Errorf("rekey track %s: format %q has no rekeyer", t.ID, t.Format)
 	}
 }
 
-func (w *Worker) cencRekeyer(ctx context.Context, t journal.Track, ch key.Changes) (rekeyFunc, error) {
+// initRekeyer is of a track whose media stays: its init section names a KID that
+// changes, in a PSSH box.
+func (w *Worker) initRekeyer(ctx context.Context, t journal.Track, ch key.Changes) (rekeyFunc, error) {
+	in, err := w.parseInit(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return func(journal.Object, []byte) (result, error) { return rekeyInit(in, ch) }, nil
+}
+
+// rekeyInit gives the init section its new names. It holds no media: its clear
+// form is itself.
+func rekeyInit(in *cenc.Init, ch key.Changes) (result, error) {
+	out, err := in.Rekey(nil, ch)
+	return result{out: out, clear: out}, err
+}
+
+func (w *Worker) parseInit(ctx context.Context, t journal.Track) (*cenc.Init, error) {
 	if t.Init == nil {
 		return nil, fmt.Errorf("rekey track %s: it has no init section", t.ID)
 	}
@@ -34,7 +53,11 @@ func (w *Worker) cencRekeyer(ctx context.Context, t journal.Track, ch key.Change
 	if err != nil {
 		return nil, err
 	}
-	in, err := cenc.ParseInit(t.Init.Key, b)
+	return cenc.ParseInit(t.Init.Key, b)
+}
+
+func (w *Worker) cencRekeyer(ctx context.Context, t journal.Track, ch key.Changes) (rekeyFunc, error) {
+	in, err := w.parseInit(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -44,10 +67,7 @@ func (w *Worker) cencRekeyer(ctx context.Context, t journal.Track, ch key.Change
 	}
 	return func(o journal.Object, src []byte) (result, error) {
 		if o.Init {
-			out, err := in.Rekey(nil, ch)
-			// The init section holds no media: its clear form is itself with
-			// the new names.
-			return result{out: out, clear: out}, err
+			return rekeyInit(in, ch)
 		}
 		r, err := segments.Segment(cenc.Place{Object: o.From, Track: t.Number, Number: o.Number}, src)
 		if err != nil {

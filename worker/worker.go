@@ -61,7 +61,7 @@ func (w *Worker) Work(ctx context.Context, p queue.Part, last bool) error {
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil || (transient(err) && !last) {
+	if ctx.Err() != nil || foreignKEK(err) || (transient(err) && !last) {
 		w.Log.Warn("part will be tried again", "rotation", p.Rotation, "asset", p.Asset, "part", p.Part, "error", err)
 		return err
 	}
@@ -92,6 +92,13 @@ func transient(err error) bool {
 	return false
 }
 
+// foreignKEK tells that this worker has another master key than the one the
+// records are under. That is its own fault and nothing of the asset's: the part
+// waits for a worker that can.
+func foreignKEK(err error) bool {
+	return errors.Is(err, kms.ErrMismatch) || errors.Is(err, keyring.ErrOtherKEK)
+}
+
 // objectError says at which object a part failed.
 type objectError struct {
 	object string
@@ -117,6 +124,9 @@ func (w *Worker) do(ctx context.Context, p queue.Part) error {
 	if err != nil {
 		return err
 	}
+	if plan.Refusal != nil {
+		return nil
+	}
 	if p.Part < 0 || p.Part >= len(plan.Parts) {
 		return fmt.Errorf("work part %d of %s: the plan has %d parts", p.Part, p.Asset, len(plan.Parts))
 	}
@@ -139,11 +149,19 @@ func (w *Worker) part(ctx context.Context, state journal.State, plan *journal.Pl
 		return record, err
 	}
 	rekey, err := w.rekeyer(ctx, track, changes)
+	var at *objectError
+	if err != nil && !errors.As(err, &at) {
+		err = &objectError{object: track.ID, err: err}
+	}
 	if err != nil {
 		return record, err
 	}
+	first := 0
+	if track.Objects[0].Init {
+		first = 1
+	}
 	for i := part.First; i <= part.Last; i++ {
-		edge := i == 0 || i == len(track.Objects)-1
+		edge := i == first || i == len(track.Objects)-1
 		done, err := w.object(ctx, track.Objects[i], rekey, mac, edge)
 		if err != nil {
 			return record, &objectError{object: track.Objects[i].From, err: err}

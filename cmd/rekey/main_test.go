@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/seed-6133abe0/rekey/fixtures"
+	"github.com/seed-6133abe0/rekey/rotation"
 )
 
 func TestMain(m *testing.M) {
@@ -25,7 +27,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"library": layOutLibrary, "exits": exits,
+			"library": layOutLibrary, "exits": exits, "last": last,
 		},
 	})
 }
@@ -60,4 +62,27 @@ func exitStatus(err error) int {
 		return e.ExitCode()
 	}
 	return -1
+}
+
+// last sets ROTATION to the newest rotation, and NEWKID to the last new KID that
+// the status of it names for the track: last [TRACK]
+func last(ts *testscript.TestScript, _ bool, args []string) {
+	dirs, err := os.ReadDir(ts.MkAbs("media-control/rotations"))
+	ts.Check(err)
+	ts.Setenv("ROTATION", dirs[len(dirs)-1].Name())
+	if len(args) == 0 {
+		return
+	}
+	ts.Check(ts.Exec("rekey", "status", ts.Getenv("ROTATION"), "--json"))
+	var s rotation.Status
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &s))
+	for _, a := range s.Assets {
+		for _, t := range a.Tracks {
+			if t.Track == args[0] {
+				ts.Setenv("NEWKID", t.NewKID.String())
+				return
+			}
+		}
+	}
+	ts.Fatalf("no track %s in %+v", args[0], s)
 }

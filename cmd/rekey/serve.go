@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-6133abe0/rekey/dashboard"
+	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/rotation"
 )
 
@@ -94,8 +95,8 @@ const (
 	driveMax   = 4
 )
 
-// driveAll drives every open rotation, a few at a time, until ctx ends. One
-// that fails is tried again in the next round.
+// driveAll drives every open rotation until ctx ends: a compromise at once, of
+// planned runs a few at a time. One that fails is tried again in the next round.
 func driveAll(ctx context.Context, e *rotation.Engine) {
 	var running sync.Map
 	var wg sync.WaitGroup
@@ -103,18 +104,25 @@ func driveAll(ctx context.Context, e *rotation.Engine) {
 	t := time.NewTicker(driveEvery)
 	defer t.Stop()
 	for ctx.Err() == nil {
-		for id, err := range e.Open(ctx) {
+		for state, err := range e.Open(ctx) {
 			if err != nil {
 				e.Log.Warn("open rotations cannot be listed", "error", err)
 				break
 			}
+			id := state.Rotation
 			if _, busy := running.LoadOrStore(id, true); busy {
 				continue
 			}
 			wg.Go(func() {
 				defer running.Delete(id)
-				slots <- struct{}{}
-				defer func() { <-slots }()
+				if state.Kind != journal.Compromise {
+					select {
+					case slots <- struct{}{}:
+					case <-ctx.Done():
+						return
+					}
+					defer func() { <-slots }()
+				}
 				if _, err := e.Drive(ctx, id); err != nil && ctx.Err() == nil {
 					e.Log.Warn("rotation is not driven here", "rotation", id, "error", err)
 				}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"github.com/seed-6133abe0/rekey/queue"
@@ -14,6 +16,13 @@ func (a *app) workerCommand() *cobra.Command {
 			return usagef("a worker needs the queue: --redis")
 		}
 		ctx := cmd.Context()
+		// A worker without the master key can do nothing; making one would hide
+		// that.
+		if file, err := a.masterKeyFile(); err != nil {
+			return err
+		} else if _, err := os.Stat(file); err != nil {
+			return usagef("a worker needs the master key that the records are under: %v", err)
+		}
 		e, err := a.open(ctx)
 		if err != nil {
 			return err
