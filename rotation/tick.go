@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -50,14 +51,30 @@ func (p Policy) Nominal(now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("read cron of policy %s: it has no tick before now", p.Name)
 }
 
+// tickRecord says who has a tick and what came of it.
+type tickRecord struct {
+	Owner string    `json:"owner"`
+	Taken time.Time `json:"taken"`
+	// Outcome is the rotation that was started, or why none was; empty while
+	// the owner is at it.
+	Outcome string `json:"outcome,omitempty"`
+}
+
+func tickKey(policy string, nominal time.Time) string {
+	return "ticks/" + policy + "/" + nominal.UTC().Format(time.RFC3339)
+}
+
 // TakeTick decides which scheduler runs a tick: the one that creates its
-// record. ErrTaken for every other.
+// record, which may take it again until it has finished it. ErrTaken for every
+// other.
 func (e *Engine) TakeTick(ctx context.Context, policy string, nominal time.Time) error {
-	k := "ticks/" + policy + "/" + nominal.UTC().Format(time.RFC3339)
-	body := fmt.Sprintf("{\"owner\":%q,\"taken\":%q}\n", e.Owner, e.Clock().UTC().Format(time.RFC3339Nano))
-	_, err := e.Control.Put(ctx, k, []byte(body), store.PutOptions{CreateOnly: true})
-	if errors.Is(err, store.ErrPrecondition) || errors.Is(err, store.ErrConflict) {
-		return fmt.Errorf("take tick %s: %w", k, ErrTaken)
+	k := tickKey(policy, nominal)
+	err := e.putTick(ctx, k, tickRecord{Owner: e.Owner, Taken: e.Clock().UTC()}, store.PutOptions{CreateOnly: true})
+	if errors.Is(err, store.ErrPrecondition) {
+		var r tickRecord
+		if r, _, err = e.readTick(ctx, k); err == nil && (r.Owner != e.Owner || r.Outcome != "") {
+			err = ErrTaken
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("take tick %s: %w", k, err)
@@ -65,9 +82,44 @@ func (e *Engine) TakeTick(ctx context.Context, policy string, nominal time.Time)
 	return nil
 }
 
+// FinishTick records what came of a tick that this engine took.
+func (e *Engine) FinishTick(ctx context.Context, policy string, nominal time.Time, outcome string) error {
+	k := tickKey(policy, nominal)
+	r, etag, err := e.readTick(ctx, k)
+	if err != nil {
+		return err
+	}
+	r.Outcome = outcome
+	return e.putTick(ctx, k, r, store.PutOptions{IfMatch: etag})
+}
+
+func (e *Engine) readTick(ctx context.Context, k string) (tickRecord, string, error) {
+	var r tickRecord
+	b, info, err := store.ReadAll(ctx, e.Control, k, "", 1<<16, nil)
+	if err != nil {
+		return r, "", err
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, "", fmt.Errorf("read %s: %w: %w", k, journal.ErrCorrupt, err)
+	}
+	return r, info.ETag, nil
+}
+
+func (e *Engine) putTick(ctx context.Context, k string, r tickRecord, o store.PutOptions) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", k, err)
+	}
+	_, err = e.Control.Put(ctx, k, b, o)
+	return err
+}
+
 // OlderThan lists the active keys created before now minus age that assets
 // depend on.
 func (e *Engine) OlderThan(ctx context.Context, age time.Duration) ([]key.KID, error) {
+	if _, err := e.Index().Scanned(ctx); err != nil {
+		return nil, err
+	}
 	before := e.Clock().Add(-age)
 	var kids []key.KID
 	for rec, err := range e.Ring.List(ctx) {
@@ -88,9 +140,9 @@ func (e *Engine) OlderThan(ctx context.Context, age time.Duration) ([]key.KID, e
 	return kids, nil
 }
 
-// StartPlanned plans a scheduled run over every key older than age; ErrNothing
-// where there is none.
-func (e *Engine) StartPlanned(ctx context.Context, age time.Duration, reason string, dryRun bool) (Planned, error) {
+// StartPlanned plans a scheduled run over every key older than age, with the
+// request's reason and options; ErrNothing where there is none.
+func (e *Engine) StartPlanned(ctx context.Context, age time.Duration, r Request) (Planned, error) {
 	kids, err := e.OlderThan(ctx, age)
 	if err != nil {
 		return Planned{}, err
@@ -98,5 +150,6 @@ func (e *Engine) StartPlanned(ctx context.Context, age time.Duration, reason str
 	if len(kids) == 0 {
 		return Planned{}, fmt.Errorf("plan run over keys older than %s: %w", age, ErrNothing)
 	}
-	return e.Start(ctx, Request{Kind: journal.Scheduled, KIDs: kids, Reason: reason, DryRun: dryRun})
+	r.Kind, r.KIDs = journal.Scheduled, kids
+	return e.Start(ctx, r)
 }

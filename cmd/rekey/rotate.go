@@ -24,7 +24,9 @@ func (a *app) rotateCommand() *cobra.Command {
 				if err != nil {
 					return rotation.Planned{}, usagef("%v", err)
 				}
-				return e.StartPlanned(ctx, time.Duration(age), first(r.reason, "older than "+older), r.dryRun)
+				return e.StartPlanned(ctx, time.Duration(age), rotation.Request{
+					Reason: first(r.reason, "older than "+older), AcceptUnproved: r.acceptUnproved, DryRun: r.dryRun,
+				})
 			}
 			s, err := e.Index().Summary(ctx, r.asset)
 			if err != nil {

@@ -75,15 +75,16 @@ func (t ticker) Tick(ctx context.Context, tick queue.Tick) error {
 	} else if err != nil {
 		return err
 	}
-	planned, err := t.e.StartPlanned(ctx, time.Duration(p.OlderThan), "policy "+p.Name, false)
+	planned, err := t.e.StartPlanned(ctx, time.Duration(p.OlderThan), rotation.Request{Reason: "policy " + p.Name})
+	outcome := planned.Rotation
 	if errors.Is(err, rotation.ErrNothing) {
-		t.e.Log.Info("tick: nothing is due", "policy", p.Name, "nominal", nominal)
-		return nil
+		outcome, err = "nothing is due", nil
 	}
 	if err != nil {
+		// The tick stays ours and unfinished: the queue brings it again.
 		t.e.Log.Error("tick: the run was not planned", "policy", p.Name, "nominal", nominal, "error", err)
-		return queue.Permanent(err)
+		return err
 	}
-	t.e.Log.Info("tick: run planned", "policy", p.Name, "nominal", nominal, "rotation", planned.Rotation)
-	return nil
+	t.e.Log.Info("tick", "policy", p.Name, "nominal", nominal, "outcome", outcome)
+	return t.e.FinishTick(ctx, p.Name, nominal, outcome)
 }

@@ -49,10 +49,10 @@ func TestPlannedRunRotatesEveryKeyInUse(t *testing.T) {
 	l.work(t, ctx, e)
 	p := l.player(e)
 	want := truth(t, ctx, p, entryManifests...)
-	if _, err := e.StartPlanned(ctx, time.Hour, "test", false); !errors.Is(err, rotation.ErrNothing) {
+	if _, err := e.StartPlanned(ctx, time.Hour, rotation.Request{Reason: "test"}); !errors.Is(err, rotation.ErrNothing) {
 		t.Errorf("no key is an hour old: %v", err)
 	}
-	planned, err := e.StartPlanned(ctx, 0, "test", false)
+	planned, err := e.StartPlanned(ctx, 0, rotation.Request{Reason: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
