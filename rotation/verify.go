@@ -27,8 +27,8 @@ type Report struct {
 	// Equal counts media objects whose clear form has the digest that was
 	// taken from the old ciphertext.
 	Equal int `json:"equal"`
-	// Right counts tracks whose clear media proves the key; Undecided those
-	// where neither it nor a digest does.
+	// Right counts tracks whose key is proved, by PlayReady's CHECKSUM or by the
+	// clear media; Undecided those where neither does, nor a digest.
 	Right     int               `json:"right"`
 	Undecided int               `json:"undecided"`
 	Problems  []catalog.Refusal `json:"problems"`
@@ -146,10 +146,11 @@ type opened struct {
 
 func (v *verifier) track(ctx context.Context, asset string, t catalog.Track) error {
 	var open openFunc
+	var c trackCount
 	// What a rotation did not write needs no proof that it did not change.
 	if v.full || slices.ContainsFunc(t.Segments, func(s catalog.Segment) bool { return catalog.InTree(s.Key) }) {
 		var err error
-		if open, err = v.opener(ctx, t); err != nil {
+		if open, c.proved, err = v.opener(ctx, t); err != nil {
 			return v.keep(t.ID, err)
 		}
 	}
@@ -157,7 +158,6 @@ func (v *verifier) track(ctx context.Context, asset string, t catalog.Track) err
 		v.rep.Objects++
 		v.rep.Bytes += t.Init.Size
 	}
-	var c trackCount
 	for i, s := range t.Segments {
 		v.rep.Objects++
 		v.rep.Bytes += s.Size
@@ -184,6 +184,8 @@ func (v *verifier) track(ctx context.Context, asset string, t catalog.Track) err
 type trackCount struct {
 	pool          evidence.Evidence
 	opened, equal int
+	// proved by a check value, which is exact.
+	proved bool
 }
 
 // segment decrypts one segment as a player would and compares its clear form
@@ -218,15 +220,13 @@ func (v *verifier) count(t catalog.Track, c trackCount) {
 	if t.Format == catalog.Clear {
 		return
 	}
-	switch c.pool.Verdict() {
-	case evidence.Wrong:
+	switch verdict := c.pool.Verdict(); {
+	case verdict == evidence.Wrong:
 		v.problem(t.ID, fmt.Errorf("%w for what the manifests lead to", worker.ErrWrongKey))
-	case evidence.Right:
+	case verdict == evidence.Right, c.proved:
 		v.rep.Right++
-	case evidence.Undecided:
-		if c.equal < c.opened {
-			v.rep.Undecided++
-		}
+	case c.equal < c.opened:
+		v.rep.Undecided++
 	}
 }
 
@@ -277,16 +277,17 @@ func (v *verifier) load(ctx context.Context, rotation, asset string) (digests, e
 
 type openFunc func(catalog.Segment, []byte) (opened, error)
 
-// opener decrypts the objects of one track; nil for a clear one.
-func (v *verifier) opener(ctx context.Context, t catalog.Track) (openFunc, error) {
+// opener decrypts the objects of one track; nil for a clear one. It also reports
+// whether check values prove every key of the track.
+func (v *verifier) opener(ctx context.Context, t catalog.Track) (openFunc, bool, error) {
 	if t.Format == catalog.Clear {
-		return nil, nil
+		return nil, false, nil
 	}
 	keys := map[key.KID]key.ContentKey{}
 	for _, kid := range t.KIDs {
 		k, err := v.e.Ring.Unwrap(ctx, kid, keyring.Verify, "")
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		keys[kid] = k
 	}
@@ -298,30 +299,39 @@ func (v *verifier) opener(ctx context.Context, t catalog.Track) (openFunc, error
 			}
 			r, err := hls.NewDecrypter(k).Segment(s.Key, s.IV, b)
 			return opened{r.Clear, r.Evidence}, err
-		}, nil
+		}, false, nil
 	}
+	return v.cencOpener(ctx, t, keys)
+}
+
+func (v *verifier) cencOpener(ctx context.Context, t catalog.Track, keys map[key.KID]key.ContentKey) (openFunc, bool, error) {
 	if t.Init == nil {
-		return nil, errors.New("the track has no init section")
+		return nil, false, errors.New("the track has no init section")
 	}
 	b, _, err := store.ReadAll(ctx, v.e.Media, t.Init.Key, t.Init.ETag, catalog.MaxInit, nil)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	in, err := cenc.ParseInit(t.Init.Key, b)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	proved := true
 	for kid, k := range keys {
-		if in.CheckKey(kid, k) == evidence.Wrong {
-			return nil, fmt.Errorf("the PlayReady CHECKSUM of KID %s does not match", kid)
+		switch in.CheckKey(kid, k) {
+		case evidence.Wrong:
+			return nil, false, fmt.Errorf("the PlayReady CHECKSUM of KID %s does not match", kid)
+		case evidence.Undecided:
+			proved = false
+		case evidence.Right:
 		}
 	}
 	d, err := cenc.NewDecrypter(in, keys)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	return func(s catalog.Segment, b []byte) (opened, error) {
 		r, err := d.Segment(s.Key, b)
 		return opened{r.Clear, r.Evidence}, err
-	}, nil
+	}, proved, nil
 }
