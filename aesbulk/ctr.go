@@ -3,90 +3,106 @@ package aesbulk
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/subtle"
 	"encoding/binary"
 	"math"
 )
-
-// shortMax is the length up to which Start builds the key stream block by
-// block. Below it, that costs less than the 512-byte allocation which
-// cipher.NewCTR makes for every stream (measured: about 20 ns a block against
-// 170 to 400 ns a stream).
-const shortMax = 8 * aes.BlockSize
 
 // CTR is AES-CTR under one key. Start begins a key stream, XOR takes the next
 // bytes of it, however they are cut up: a partial block carries over to the
 // next range (ISO/IEC 23001-7 §9.5: the protected ranges of a sample are one
 // stream). It is reused for any number of streams, by one goroutine.
 type CTR struct {
-	block cipher.Block
-	iv    [aes.BlockSize]byte
+	block   cipher.Block
+	stream  cipher.Stream
+	counter counter // of stream; zero: streams cannot be reset, make new ones
 
-	stream cipher.Stream // nil while the stream is a short one
-	left   uint64        // bytes of stream until the counter's low half wraps
-
-	short [shortMax]byte
-	at    int // position in short
+	high uint64              // of the counter block that the stream began at
+	iv   [aes.BlockSize]byte // for seek; of its own it would be an allocation
+	left int                 // bytes of stream that may still be taken
+	wrap uint64              // bytes of stream until the counter's low half wraps alone
 }
 
-// NewCTR returns a CTR under b.
-func NewCTR(b cipher.Block) *CTR { return &CTR{block: b} }
+// never stands for a distance that no slice reaches.
+const never = math.MaxUint64
 
-// Start begins the key stream at counter block iv. length is the number of
+// NewCTR returns a CTR under b.
+func NewCTR(b cipher.Block) *CTR {
+	c := newFreshCTR(b)
+	if s, n, ok := resettable(b); ok {
+		c.stream, c.counter = s, n
+	}
+	return c
+}
+
+// newFreshCTR returns a CTR that makes a new stream at every start, which
+// allocates but asks nothing of the standard library beyond its promises.
+func newFreshCTR(b cipher.Block) *CTR { return &CTR{block: b} }
+
+// Start begins the key stream at counter block iv, of which the low 64 bits
+// count blocks and wrap alone (ISO/IEC 23001-7 §9.3). length is the number of
 // bytes that will be taken; taking more than that panics, as cipher.Stream does
 // on misuse.
 func (c *CTR) Start(iv [16]byte, length int) {
-	c.iv = iv
-	if length <= shortMax {
-		c.fillShort(length)
+	low := binary.BigEndian.Uint64(iv[8:])
+	c.begin(binary.BigEndian.Uint64(iv[:8]), low, length)
+	c.wrap = untilWrap(low)
+}
+
+// StartCarry is Start with all 128 bits of iv as one counter, as NIST SP
+// 800-38A has it and some packagers do. The two differ only for streams in
+// which the low half wraps.
+func (c *CTR) StartCarry(iv [16]byte, length int) {
+	c.begin(binary.BigEndian.Uint64(iv[:8]), binary.BigEndian.Uint64(iv[8:]), length)
+	c.wrap = never
+}
+
+func (c *CTR) begin(high, low uint64, length int) {
+	c.high, c.left = high, length
+	c.seek(low)
+}
+
+// seek sets the stream to the counter block c.high‖low.
+func (c *CTR) seek(low uint64) {
+	if c.counter.set(c.high, low) {
 		return
 	}
+	binary.BigEndian.PutUint64(c.iv[:8], c.high)
+	binary.BigEndian.PutUint64(c.iv[8:], low)
 	c.stream = cipher.NewCTR(c.block, c.iv[:])
-	c.left = untilWrap(binary.BigEndian.Uint64(iv[8:]))
 }
 
 // XOR writes src XOR the next len(src) bytes of key stream to dst. dst and src
 // must be the same memory or not overlap.
 func (c *CTR) XOR(dst, src []byte) {
-	if c.stream == nil {
-		subtle.XORBytes(dst[:len(src)], src, c.short[c.at:c.at+len(src)])
-		c.at += len(src)
+	if len(src) == 0 {
 		return
 	}
-	for uint64(len(src)) > c.left {
-		// The standard library carries into the high half; the clause does not
-		// (§9.3). Start again there with a low half of zero.
-		n := int(c.left)
-		c.stream.XORKeyStream(dst[:n], src[:n])
-		dst, src = dst[n:], src[n:]
-		clear(c.iv[8:])
-		c.stream = cipher.NewCTR(c.block, c.iv[:])
-		c.left = math.MaxUint64
+	if len(src) > c.left {
+		panic("aesbulk: more key stream taken than CTR was started for")
 	}
-	c.stream.XORKeyStream(dst[:len(src)], src)
-	if c.left != math.MaxUint64 {
-		c.left -= uint64(len(src))
+	c.left -= len(src)
+	if c.wrap != never {
+		if uint64(len(src)) > c.wrap {
+			// The standard library carries into the high half; the clause does
+			// not (§9.3). Go on there from a low half of zero.
+			n := int(c.wrap)
+			c.stream.XORKeyStream(dst, src[:n])
+			dst, src = dst[n:], src[n:]
+			c.seek(0)
+			c.wrap = never
+		} else {
+			c.wrap -= uint64(len(src))
+		}
 	}
-}
-
-func (c *CTR) fillShort(length int) {
-	c.stream, c.at = nil, 0
-	low := binary.BigEndian.Uint64(c.iv[8:])
-	for i := 0; i < length; i += aes.BlockSize {
-		block := c.short[i : i+aes.BlockSize]
-		copy(block, c.iv[:8])
-		binary.BigEndian.PutUint64(block[8:], low) // wraps by itself
-		c.block.Encrypt(block, block)
-		low++
-	}
+	c.stream.XORKeyStream(dst, src)
 }
 
 // untilWrap is the number of key stream bytes before a block counter that
-// starts at low wraps; MaxUint64 if that is out of any slice's reach.
+// starts at low wraps; never if that is out of any slice's reach.
 func untilWrap(low uint64) uint64 {
 	blocks := -low // 2^64 - low; 0 stands for 2^64
-	if blocks == 0 || blocks > math.MaxUint64/aes.BlockSize {
-		return math.MaxUint64
+	if blocks == 0 || blocks > math.MaxInt64/aes.BlockSize {
+		return never
 	}
 	return blocks * aes.BlockSize
 }
