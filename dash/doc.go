@@ -2,7 +2,7 @@
 // media segments each Representation leads to, which content keys it names, and
 // how the same MPD reads when some of these move and some keys change.
 //
-// An MPD is never written anew: [MPD.Edit] replaces attribute values and
+// An MPD is never written anew: [MPD.Edit] replaces attribute values, BaseURLs and
 // protection data where they stand, and leaves every other byte alone, comments,
 // prefixes and unknown elements included. What it returns has been read again
 // and leads where it was meant to lead.
@@ -10,6 +10,7 @@
 // Document type declarations are refused, so no entity but the five of XML 1.0
 // §4.6 is ever expanded. Sizes, depth and the number of segments are limited. It
 // never opens a reference: xlink and remote elements are refused, as are live
-// MPDs, single files, segment lists and several BaseURLs; see
-// [MPD.Unsupported].
+// MPDs, several BaseURLs, and files that have their init section or their index
+// elsewhere; see [MPD.Unsupported]. Byte ranges are neither read nor changed: what
+// moves keeps its length.
 package dash

@@ -43,6 +43,9 @@ const messy = "\uFEFF<?xml version='1.0' encoding='utf-8'?>\r\n" +
 
 func TestEditKeepsEveryByte(t *testing.T) {
 	all := library(t)
+	for name, b := range ownMPDs(t) {
+		all[name] = b
+	}
 	all["messy"] = []byte(messy)
 	for name, b := range all {
 		m, err := Parse(name, b)

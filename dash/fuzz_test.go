@@ -13,11 +13,16 @@ func FuzzMPD(f *testing.F) {
 	for _, b := range library(f) {
 		f.Add(b)
 	}
+	for _, b := range ownMPDs(f) {
+		f.Add(b)
+	}
 	f.Add([]byte(messy))
 	for _, s := range []string{
 		`<SegmentTemplate media="$Number%05d$" initialization="i" duration="2"/><Representation id="r"/><Representation id="s"><SegmentTemplate startNumber="4"/></Representation>`,
 		`<ContentProtection cenc:default_KID="44d0c0de-44d0-c0de-44d0-c0de44d0c0d4"><mspr:kid>AAECAwQFBgcICQoLDA0ODw==</mspr:kid></ContentProtection><SegmentTemplate media="$$"/><Representation/>`,
 		`<Representation><BaseURL><![CDATA[a.mp4]]></BaseURL><SegmentBase/></Representation>`,
+		`<BaseURL>v/s.mp4</BaseURL><Representation/><Representation><BaseURL/></Representation><Representation mimeType="text/vtt"/>`,
+		`<SegmentList><Initialization sourceURL="i"/><SegmentURL media="m"/></SegmentList><Representation/><Representation><BaseURL>b/</BaseURL></Representation>`,
 	} {
 		f.Add([]byte(document(s)))
 	}

@@ -46,12 +46,17 @@ type Representation struct {
 	// slash.
 	Base string
 	// InitTemplate and MediaTemplate are the attributes of SegmentTemplate in
-	// force, $…$ intact.
+	// force, $…$ intact. Both are empty where the references are listed one by one
+	// (SegmentList) or there is one file.
 	InitTemplate, MediaTemplate string
 	// Init and Media are the references of the init section and of every segment,
 	// relative to the MPD. Init is empty where there is none.
 	Init  string
 	Media []string
+	// File is the reference, relative to the MPD, of the one object that has the
+	// init section and all segments: Init and Media are empty then. Byte ranges
+	// in the MPD are of this object, and are not read.
+	File string
 	// DefaultKIDs are those of the innermost element that has any.
 	DefaultKIDs []key.KID
 	// PSSH are the pssh boxes, PRO the PlayReady objects in force.
@@ -62,6 +67,16 @@ type Representation struct {
 	bandwidth   uint64
 	node        *node
 	init, media *templateAttr
+	url         baseURL
+	listed      []*attr // of Media, where they are listed
+	listedInit  *attr
+}
+
+// baseURL is the innermost BaseURL that is not empty, and what it is relative to.
+// The zero value is none.
+type baseURL struct {
+	node       *node
+	outer, ref string
 }
 
 // templateAttr is a template attribute in force and the element that has it.
@@ -194,6 +209,7 @@ func (r *reader) refuseChildren(n *node, name string) {
 // scope is what a level hands down to the next.
 type scope struct {
 	base      string
+	url       baseURL
 	templates []*node // SegmentTemplate, outermost first
 	others    []*node // SegmentBase and SegmentList
 	protected []*protection
@@ -201,11 +217,11 @@ type scope struct {
 
 // inner is the scope inside element n.
 func (r *reader) inner(s scope, n *node) (scope, error) {
-	base, err := r.base(s.base, n)
+	base, url, err := r.base(s, n)
 	if err != nil {
 		return s, err
 	}
-	in := scope{base: base, templates: slices.Clone(s.templates), others: slices.Clone(s.others)}
+	in := scope{base: base, url: url, templates: slices.Clone(s.templates), others: slices.Clone(s.others)}
 	own := r.byParent[n]
 	if len(own) > MaxProtections {
 		return s, r.fail(ErrLimit, n.start, "%s has more than %d ContentProtection elements", n.local, MaxProtections)
@@ -233,10 +249,10 @@ func (r *reader) inner(s scope, n *node) (scope, error) {
 }
 
 // base follows the BaseURL of n (ISO/IEC 23009-1 §5.6).
-func (r *reader) base(outer string, n *node) (string, error) {
+func (r *reader) base(outer scope, n *node) (string, baseURL, error) {
 	urls := n.named("BaseURL")
 	if len(urls) == 0 {
-		return outer, nil
+		return outer.base, outer.url, nil
 	}
 	if len(urls) > 1 {
 		r.refuse(urls[1].start, "several BaseURL elements in one %s", n.local)
@@ -246,11 +262,14 @@ func (r *reader) base(outer string, n *node) (string, error) {
 	if isAbsolute(ref) {
 		r.refuse(u.start, "absolute BaseURL")
 	}
-	base := joinBase(outer, ref)
-	if len(base) > MaxReference {
-		return "", r.fail(ErrLimit, u.start, "BaseURLs are longer than %d bytes", MaxReference)
+	base := joinBase(outer.base, ref)
+	if len(base) > MaxReference || len(ref) > MaxReference {
+		return "", baseURL{}, r.fail(ErrLimit, u.start, "BaseURLs are longer than %d bytes", MaxReference)
 	}
-	return base, nil
+	if ref == "" { // RFC 3986 §5.2.2: the URL outside it
+		return base, outer.url, nil
+	}
+	return base, baseURL{node: u, outer: outer.base, ref: ref}, nil
 }
 
 func (r *reader) period(top scope, index int, p period) error {
@@ -293,7 +312,7 @@ func inherited(n *node, name string) string {
 }
 
 func (r *reader) representation(in scope, rep *Representation, p period) error {
-	rep.Base = in.base
+	rep.Base, rep.url = in.base, in.url
 	if a := rep.node.attribute("bandwidth"); a != nil {
 		n, ok := parseUint(strings.TrimSpace(a.value))
 		if !ok {
@@ -303,19 +322,14 @@ func (r *reader) representation(in scope, rep *Representation, p period) error {
 	}
 	rep.protect(in.protected)
 	switch {
-	case len(in.others) > 0:
-		if !sidecar(rep) {
-			o := in.others[len(in.others)-1]
-			r.refuse(o.start, "%s: segments of a single file or in a list", o.local)
-		}
+	case len(in.others) == 0 && len(in.templates) > 0:
+		return r.templates(in, rep, p)
+	case sidecar(rep):
 		return nil
-	case len(in.templates) == 0:
-		if !sidecar(rep) {
-			r.refuse(rep.node.start, "Representation %q without a SegmentTemplate: a single file", rep.ID)
-		}
-		return nil
+	case len(in.others) == 0:
+		return r.file(rep)
 	}
-	return r.templates(in, rep, p)
+	return r.others(in, rep)
 }
 
 // sidecar reports a Representation that is one file of text or image: such files

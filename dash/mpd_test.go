@@ -158,9 +158,6 @@ func TestUnsupportedByElementAndLine(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{"dynamic", strings.Replace(document(""), "<MPD ", `<MPD type="dynamic" `, 1), `line 1 column 1: not supported: MPD of type "dynamic"`},
 		{"xlink", document(`<Representation xmlns:x="http://www.w3.org/1999/xlink" x:href="http://a/b"/>`), "Representation with xlink:href"},
-		{"segment base", document(`<Representation id="r"><BaseURL>a.mp4</BaseURL><SegmentBase indexRange="1-2"/></Representation>`), "line 3 column 127: not supported: SegmentBase"},
-		{"segment list", document(`<Representation id="r"><SegmentList duration="1"><SegmentURL media="a"/></SegmentList></Representation>`), "SegmentList"},
-		{"single file", document(`<Representation id="r"><BaseURL>a.mp4</BaseURL></Representation>`), `Representation "r" without a SegmentTemplate`},
 		{"several BaseURLs", document(`<BaseURL>a/</BaseURL><BaseURL>b/</BaseURL>` + tmpl + `<Representation id="r"/>`), "several BaseURL"},
 		{"absolute BaseURL", document(`<BaseURL>https://a/b/</BaseURL>` + tmpl + `<Representation id="r"/>`), "absolute BaseURL"},
 		{"rooted BaseURL", document(`<BaseURL>/b/</BaseURL>` + tmpl + `<Representation id="r"/>`), "absolute BaseURL"},

@@ -169,17 +169,45 @@ func (r *reader) refuseSpelledKIDs() {
 		}
 	}
 	for _, p := range r.protections {
-		p.node.walk(func(n *node) {
-			for _, a := range n.attrs {
-				if !isDefaultKID(a) && spells(a.value, spellings) {
-					r.refuse(a.at.start, "%s of %s spells a KID", a.local, n.local)
-				}
-			}
-			if _, known := kindOf(n); !known && spells(string(n.text), spellings) {
-				r.refuse(n.start, "%s spells a KID", n.local)
+		p.spelled(spellings, r.refuse)
+	}
+}
+
+// spelledOut refuses to change a KID that is spelled out where it would stay. An
+// MPD whose key rotates names no KID itself, so only now is it known which.
+func (m *MPD) spelledOut(ch key.Changes) error {
+	spellings := map[string]bool{}
+	for kid := range ch {
+		if !kid.IsZero() {
+			spellings[kid.String()], spellings[kid.UUID()] = true, true
+		}
+	}
+	if len(spellings) == 0 {
+		return nil
+	}
+	var err error
+	for _, p := range m.protections {
+		p.spelled(spellings, func(at int, format string, args ...any) {
+			if err == nil {
+				err = m.fail(ErrUnsupported, at, format, args...)
 			}
 		})
 	}
+	return err
+}
+
+// spelled calls refuse for what spells a KID and is not changed with it.
+func (p *protection) spelled(spellings map[string]bool, refuse func(at int, format string, args ...any)) {
+	p.node.walk(func(n *node) {
+		for _, a := range n.attrs {
+			if !isDefaultKID(a) && spells(a.value, spellings) {
+				refuse(a.at.start, "%s of %s spells a KID", a.local, n.local)
+			}
+		}
+		if _, known := kindOf(n); !known && spells(string(n.text), spellings) {
+			refuse(n.start, "%s spells a KID", n.local)
+		}
+	})
 }
 
 // spells reports whether text has one of the spellings, in any case.
