@@ -111,5 +111,19 @@ func (p *Playlist) confirm(out []byte, want []Replacement) error {
 			return &Error{Object: p.object, Line: r.Line, Class: ErrMalformed, Reason: "edited playlist does not say what was wanted"}
 		}
 	}
+	return p.confirmRanges(q)
+}
+
+// confirmRanges compares the byte ranges: one without an offset hangs on the URI
+// of the segment before it.
+func (p *Playlist) confirmRanges(q *Playlist) error {
+	if len(q.Segments) != len(p.Segments) {
+		return &Error{Object: p.object, Line: 1, Class: ErrMalformed, Reason: "edited playlist has other segments"}
+	}
+	for i, s := range p.Segments {
+		if !sameRange(q.Segments[i].Range, s.Range) {
+			return &Error{Object: p.object, Line: s.Line, Class: ErrMalformed, Reason: "edited playlist has another byte range"}
+		}
+	}
 	return nil
 }

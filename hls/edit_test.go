@@ -25,6 +25,9 @@ const messy = "\uFEFF#EXTM3U  \r\n" +
 
 func TestEditKeepsEveryByte(t *testing.T) {
 	all := playlists(t)
+	for name, b := range shapes(t) {
+		all[name] = b
+	}
 	all["messy"] = []byte(messy)
 	for name, b := range all {
 		p, err := Parse(name, b)

@@ -14,6 +14,9 @@ func FuzzPlaylist(f *testing.F) {
 	for _, b := range playlists(f) {
 		f.Add(b)
 	}
+	for _, b := range shapes(f) {
+		f.Add(b)
+	}
 	f.Add([]byte(messy))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := Parse("p", b)
@@ -21,8 +24,11 @@ func FuzzPlaylist(f *testing.F) {
 			return
 		}
 		for i := range p.Keys {
-			_, _ = KeyTagKIDs(&p.Keys[i])
-			_, _, _ = RekeyKeyTag(&p.Keys[i], key.Changes{})
+			kids, _ := KeyTagKIDs(&p.Keys[i])
+			_ = CheckKeyTag(&p.Keys[i], kids)
+			if r, updated, err := RekeyKeyTag(&p.Keys[i], key.Changes{}); updated || (err == nil && r != Replacement{}) {
+				t.Fatalf("tag of line %d changed by no change", p.Keys[i].Line)
+			}
 		}
 		for _, fn := range []func(Ref) (Replacement, error){
 			keep,

@@ -1,28 +1,17 @@
 package hls
 
 import (
-	"bytes"
-	"encoding/base64"
 	"errors"
-	"fmt"
-	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/pssh"
 )
 
-// Spellings of PlayReady's KEYFORMAT.
-const (
-	formatPlayReady     = "com.microsoft.playready"
-	formatPlayReadyUUID = "urn:uuid:9a04f079-9840-4286-ab92-e65be0885f95"
-)
-
 // KeyTagKIDs lists the KIDs that a Common Encryption key tag names, each once:
-// in KEYID, and in a data: URI that holds a pssh box, a PlayReady object or,
-// under KEYFORMAT identity, the KID itself, as Shaka Packager writes it. Tags of
-// other methods name none.
+// in KEYID, and in a data: URI that holds a pssh box, a PlayReady object or the
+// KID itself. Hex digits in another URI are not listed, since they may be any id;
+// [RekeyKeyTag] knows the KIDs to look for. Tags of other methods name none.
 func KeyTagKIDs(k *KeyTag) ([]key.KID, error) {
 	if !isCommonEncryption(k.Method) {
 		return nil, nil
@@ -47,7 +36,7 @@ func KeyTagKIDs(k *KeyTag) ([]key.KID, error) {
 		named, err = pssh.PROKIDs(d.data)
 	case dataKID:
 		named = []key.KID{key.KID(d.data)}
-	case dataOther:
+	case dataClearKey, dataOther:
 	}
 	if err != nil {
 		return nil, tagError(k, err)
@@ -61,29 +50,63 @@ func KeyTagKIDs(k *KeyTag) ([]key.KID, error) {
 }
 
 // RekeyKeyTag returns what a Common Encryption key tag becomes when the keys of
-// ch change, and whether that is anything else. Tags of other methods, skd://
-// and other URIs stay; one that spells out a KID of ch where this package does
-// not change it, or that holds the content key itself, gives ErrUnsupported.
+// ch change, and whether that is anything else. The KID is replaced in KEYID, in
+// a data: URI, and where another URI, skd:// among them, spells it in hex: 32
+// digits or the dashed form. What names no KID of ch stays, and so do tags of
+// other methods.
+//
+// ErrUnsupported: the tag names a KID of ch where this function does not change
+// it, or holds the content key itself, or leads to it ([KeyTag.LeadsToKey]) by a
+// URI that would lead to the old key still. Who gives that key a new URI takes
+// the new KEYID from [RekeyKeyID].
 func RekeyKeyTag(k *KeyTag, ch key.Changes) (Replacement, bool, error) {
 	var r Replacement
 	if !isCommonEncryption(k.Method) {
 		return r, false, nil
 	}
-	if k.KeyID != "" {
-		kid, err := keyID(k)
-		if err != nil {
-			return r, false, err
-		}
-		if c, ok := ch[kid]; ok {
-			r.KeyID = spellLike(k.KeyID, c.NewKID)
-		}
+	id, err := RekeyKeyID(k, ch)
+	if err != nil {
+		return r, false, err
 	}
 	uri, err := rekeyURI(k, ch)
 	if err != nil {
-		return Replacement{}, false, err
+		return r, false, err
 	}
-	r.URI = uri
+	r = Replacement{URI: uri, KeyID: id}
 	return r, r != Replacement{}, nil
+}
+
+// CheckKeyTag returns the error that [RekeyKeyTag] will give when any of these
+// KIDs changes; nil where there is none. A content key that a data: URI holds is
+// not seen: the key would have to be known.
+func CheckKeyTag(k *KeyTag, kids []key.KID) error {
+	// Any new key and KID will do: the error does not depend on them.
+	trial, err := key.ContentKeyFromBytes(make([]byte, 16))
+	if err != nil {
+		return err
+	}
+	for _, kid := range kids {
+		ch := key.Changes{kid: {New: trial, NewKID: key.KID{0xff}}}
+		if _, _, err := RekeyKeyTag(k, ch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RekeyKeyID returns the new KEYID attribute; empty where it stays.
+func RekeyKeyID(k *KeyTag, ch key.Changes) (string, error) {
+	if k.KeyID == "" || !isCommonEncryption(k.Method) {
+		return "", nil
+	}
+	kid, err := keyID(k)
+	if err != nil {
+		return "", err
+	}
+	if c, ok := ch[kid]; ok {
+		return k.KeyID[:2] + spellLike(k.KeyID[2:], c.NewKID), nil
+	}
+	return "", nil
 }
 
 // rekeyURI returns the new URI; empty where it stays.
@@ -93,7 +116,7 @@ func rekeyURI(k *KeyTag, ch key.Changes) (string, error) {
 		return "", err
 	}
 	if !ok {
-		return "", refuseNamed(k, ch)
+		return rekeySpelled(k, ch)
 	}
 	out, updated := d.data, false
 	switch d.kind {
@@ -103,6 +126,8 @@ func rekeyURI(k *KeyTag, ch key.Changes) (string, error) {
 		out, updated, err = pssh.RekeyPRO(d.data, ch)
 	case dataKID:
 		out, updated, err = rekeyKID(k, d.data, ch)
+	case dataClearKey:
+		err = refuseClearKey(k, d.data, ch)
 	case dataOther:
 	}
 	if err != nil {
@@ -130,18 +155,6 @@ func rekeyKID(k *KeyTag, data []byte, ch key.Changes) ([]byte, bool, error) {
 	return data, false, nil
 }
 
-// refuseNamed refuses a URI that spells a KID of ch in hex: it would go on
-// naming the old key.
-func refuseNamed(k *KeyTag, ch key.Changes) error {
-	uri := strings.ToLower(k.URI)
-	for kid := range ch {
-		if strings.Contains(uri, kid.String()) || strings.Contains(uri, kid.UUID()) {
-			return &Error{Line: k.Line, Class: ErrUnsupported, Reason: fmt.Sprintf("key URI spells the KID %s", kid)}
-		}
-	}
-	return nil
-}
-
 func isCommonEncryption(method string) bool {
 	return method == MethodSampleAES || method == MethodSampleAESCTR || method == MethodSampleAESCENC
 }
@@ -152,69 +165,6 @@ func keyID(k *KeyTag) (key.KID, error) {
 		return key.KID{}, &Error{Line: k.Line, Class: ErrMalformed, Reason: "KEYID is not 0x and 32 hex digits"}
 	}
 	return key.KID(v), nil
-}
-
-// spellLike writes kid as old is written: prefix and case of the digits.
-func spellLike(old string, kid key.KID) string {
-	digits := kid.String()
-	if old[2:] != strings.ToLower(old[2:]) {
-		digits = strings.ToUpper(digits)
-	}
-	return old[:2] + digits
-}
-
-type dataKind int
-
-const (
-	dataOther dataKind = iota
-	dataPSSH
-	dataPRO
-	dataKID
-)
-
-// dataURI is a data: URI of a key tag (RFC 2397).
-type dataURI struct {
-	payload  int // index in the URI at which the base64 begins
-	encoding *base64.Encoding
-	data     []byte
-	kind     dataKind
-}
-
-// parseDataURI reads the URI; ok is false where it is no base64 data: URI. What
-// a known KEYFORMAT holds and cannot be read is malformed: it may name any key.
-func parseDataURI(k *KeyTag) (d dataURI, ok bool, err error) {
-	if !isDataURI(k.URI) {
-		return d, false, nil
-	}
-	comma := strings.IndexByte(k.URI, ',')
-	if comma < 0 || !strings.HasSuffix(strings.ToLower(k.URI[:comma]), ";base64") {
-		return d, false, &Error{Line: k.Line, Class: ErrMalformed, Reason: "data: URI is not base64"}
-	}
-	d.payload = comma + 1
-	text, err := url.PathUnescape(k.URI[d.payload:])
-	if err != nil {
-		return d, false, &Error{Line: k.Line, Class: ErrMalformed, Reason: "data: URI has a bad percent-encoding"}
-	}
-	d.encoding = base64.StdEncoding
-	if strings.HasSuffix(text, "=") || len(text)%4 == 0 {
-		d.data, err = base64.StdEncoding.DecodeString(text)
-	} else {
-		d.encoding = base64.RawStdEncoding
-		d.data, err = base64.RawStdEncoding.DecodeString(text)
-	}
-	if err != nil {
-		return d, false, &Error{Line: k.Line, Class: ErrMalformed, Reason: "data: URI is not base64"}
-	}
-	format := strings.ToLower(k.KeyFormat)
-	switch {
-	case len(d.data) >= 8 && bytes.Equal(d.data[4:8], []byte("pssh")):
-		d.kind = dataPSSH
-	case format == formatPlayReady || format == formatPlayReadyUUID:
-		d.kind = dataPRO
-	case format == FormatIdentity && len(d.data) == 16:
-		d.kind = dataKID
-	}
-	return d, true, nil
 }
 
 // tagError puts the tag's line to an error about its data.

@@ -142,7 +142,6 @@ func TestRekeyKeyTagRefuses(t *testing.T) {
 		class error
 	}{
 		{"the key itself", KeyTag{KeyFormat: FormatIdentity, URI: "data:;base64," + secret}, ErrUnsupported},
-		{"KID in a URI", KeyTag{URI: "skd://" + strings.ToUpper(old.UUID())}, ErrUnsupported},
 		{"KEYID", KeyTag{KeyID: "0x12", URI: "skd://"}, ErrMalformed},
 		{"not base64", KeyTag{URI: "data:;base64,!!!!"}, ErrMalformed},
 		{"percent", KeyTag{URI: "data:;base64,%zz"}, ErrMalformed},

@@ -50,9 +50,7 @@ type parser struct {
 	variantLine  int // line of the EXT-X-STREAM-INF that waits for its URI
 	infLine      int // line of the EXTINF that waits for its URI
 	gap          bool
-	rng          *ByteRange
-	rngLine      int
-	rngNoOffset  bool
+	rng          *rangeTag
 	sequence     uint64
 	sequenceSet  bool
 	mediaTagLine int // first tag that only a media playlist has
@@ -153,24 +151,15 @@ func (ps *parser) segment(uri string) error {
 	}
 	s := MediaSegment{URI: uri, Line: ps.lineNumber, Sequence: ps.sequence + n, Keys: ps.keys, Map: ps.initS, Gap: ps.gap}
 	if ps.rng != nil {
-		r := *ps.rng
-		if ps.rngNoOffset {
-			// RFC 8216 §4.3.2.2: it begins where the sub-range of the same
-			// resource in the segment before ends.
-			if n == 0 || p.Segments[n-1].Range == nil || p.Segments[n-1].URI != uri {
-				return ps.malformed(0, "EXT-X-BYTERANGE has no offset and the segment before is no sub-range of this resource")
-			}
-			prev := p.Segments[n-1].Range
-			r.Offset = prev.Offset + prev.Length
-		}
-		if r.Offset > math.MaxInt64-r.Length {
-			return ps.malformed(0, "EXT-X-BYTERANGE overflows")
+		r, err := ps.resolveRange(uri)
+		if err != nil {
+			return err
 		}
 		s.Range = &r
 	}
 	ps.judge(s)
 	p.Segments = append(p.Segments, s)
-	ps.infLine, ps.gap, ps.rng, ps.rngNoOffset = 0, false, nil, false
+	ps.infLine, ps.gap, ps.rng = 0, false, nil
 	return nil
 }
 
@@ -219,23 +208,4 @@ func parseDecimal(s string) (uint64, bool) {
 	}
 	n, err := strconv.ParseUint(s, 10, 64)
 	return n, err == nil
-}
-
-// parseRange reads <n>[@<o>] (RFC 8216 §4.3.2.2).
-func parseRange(s string) (r ByteRange, hasOffset, ok bool) {
-	length, offset, hasOffset := strings.Cut(s, "@")
-	n, ok := parseDecimal(length)
-	if !ok || n > math.MaxInt64 {
-		return r, false, false
-	}
-	r.Length = int64(n)
-	if !hasOffset {
-		return r, false, true
-	}
-	o, ok := parseDecimal(offset)
-	if !ok || o > math.MaxInt64 || r.Length > math.MaxInt64-int64(o) {
-		return r, false, false
-	}
-	r.Offset = int64(o)
-	return r, true, true
 }

@@ -1,6 +1,10 @@
 package hls
 
-import "github.com/seed-6133abe0/rekey/key"
+import (
+	"strings"
+
+	"github.com/seed-6133abe0/rekey/key"
+)
 
 // Limits on a playlist: a larger one gives ErrLimit.
 const (
@@ -103,7 +107,17 @@ type KeyTag struct {
 	KeyID string
 }
 
-// ByteRange is a sub-range of a resource.
+// LeadsToKey reports a tag whose URI leads to the content key itself, as 16
+// bytes: KEYFORMAT identity, which no key system stands behind (RFC 8216
+// §4.3.2.4). A data: URI leads nowhere; an skd:// URI names a key to FairPlay,
+// whatever the tag says of its KEYFORMAT.
+func (k *KeyTag) LeadsToKey() bool {
+	return k.Method != MethodNone && k.KeyFormat == FormatIdentity && k.URI != "" &&
+		!isDataURI(k.URI) && !strings.HasPrefix(strings.ToLower(k.URI), "skd:")
+}
+
+// ByteRange is a sub-range of a resource. Offset counts from the start of the
+// resource, also where the playlist leaves it out.
 type ByteRange struct{ Offset, Length int64 }
 
 // MediaSegment is one media segment of a media playlist.
@@ -133,10 +147,18 @@ func (s MediaSegment) IV(k *KeyTag) key.IV {
 	return key.SequenceIV(s.Sequence)
 }
 
+// SingleFile reports a segment that is a range of the resource which also holds
+// its init section, by a range: a single-file track. URIs are compared as they
+// are written.
+func (s MediaSegment) SingleFile() bool {
+	return s.Range != nil && s.Map != nil && s.Map.Range != nil && s.URI == s.Map.URI
+}
+
 // InitSection is one EXT-X-MAP.
 type InitSection struct {
-	URI   string
-	Line  int
+	URI  string
+	Line int
+	// Range is nil where the init section is the whole resource.
 	Range *ByteRange
 	// Keys in force where the tag stands: an EXT-X-KEY after it does not encrypt
 	// it (RFC 8216 §4.3.2.5).

@@ -69,11 +69,7 @@ func (ps *parser) mediaPlaylistTag(name string, value int) error {
 	case "#EXTINF":
 		ps.infLine = ps.lineNumber
 	case "#EXT-X-BYTERANGE":
-		r, hasOffset, ok := parseRange(text)
-		if !ok {
-			return ps.malformed(value, "EXT-X-BYTERANGE is not <n>[@<o>]")
-		}
-		ps.rng, ps.rngLine, ps.rngNoOffset = &r, ps.lineNumber, !hasOffset
+		return ps.rangeTag(value)
 	case "#EXT-X-GAP":
 		ps.gap = true
 	case "#EXT-X-KEY":
@@ -155,11 +151,9 @@ func (ps *parser) mapTag(value int) error {
 	}
 	m := &InitSection{URI: uri.value, Line: ps.lineNumber, Keys: ps.keys}
 	if a, ok := as.find("BYTERANGE"); ok {
-		r, hasOffset, ok := parseRange(a.value)
-		if !ok || !hasOffset {
-			return ps.malformed(a.at.start, "BYTERANGE of EXT-X-MAP is not <n>@<o>")
+		if m.Range, err = ps.mapRange(a, uri.value); err != nil {
+			return err
 		}
-		m.Range = &r
 	}
 	ps.initS = m
 	if k := tagOf(m.Keys, MethodAES128); k != nil {

@@ -1,9 +1,6 @@
 package hls
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // judgeKey refuses key tags that rekey does not handle. Its reasons never quote
 // the URI, which may hold a key.
@@ -33,22 +30,11 @@ func (ps *parser) judge(s MediaSegment) {
 		ps.refuse(s.Line, "keys of several KEYFORMATs under AES-128")
 	case aes != nil && s.Range != nil:
 		// Each sub-range is a CBC message of its own (RFC 8216 §5.2).
-		ps.refuse(ps.rngLine, fmt.Sprintf("EXT-X-BYTERANGE under AES-128 (EXT-X-KEY of line %d)", aes.Line))
+		ps.refuse(ps.rng.line, fmt.Sprintf("EXT-X-BYTERANGE under AES-128 (EXT-X-KEY of line %d)", aes.Line))
 	case aes != nil && s.Map != nil:
 		ps.refuse(s.Line, fmt.Sprintf("AES-128 over segments with an EXT-X-MAP (line %d)", s.Map.Line))
 	case aes == nil && s.Map == nil:
 		k := s.Keys[0]
 		ps.refuse(k.Line, fmt.Sprintf("METHOD %s without EXT-X-MAP: not fMP4", k.Method))
-	case aes == nil:
-		for _, k := range s.Keys {
-			if k.KeyFormat == FormatIdentity && !isDataURI(k.URI) {
-				// The old key object would stand beside media under the new key.
-				ps.refuse(k.Line, fmt.Sprintf("METHOD %s with a key object: only key systems and data: URIs", k.Method))
-			}
-		}
 	}
-}
-
-func isDataURI(uri string) bool {
-	return len(uri) >= 5 && strings.EqualFold(uri[:5], "data:")
 }

@@ -1,0 +1,173 @@
+package hls
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/seed-6133abe0/rekey/key"
+)
+
+// How long a KID is in text: 32 hex digits, with the four dashes of a UUID, and
+// base64 without padding.
+const (
+	hexKID    = 32
+	uuidKID   = 36
+	base64KID = 22
+)
+
+// rekeySpelled returns the URI with every KID of ch that it spells in hex
+// replaced by the new one; empty where it stays.
+func rekeySpelled(k *KeyTag, ch key.Changes) (string, error) {
+	var out, rest strings.Builder
+	changed := false
+	for i := 0; i < len(k.URI); {
+		kid, n := spelledAt(k.URI, i)
+		c, ok := ch[kid]
+		if n == 0 || !ok {
+			n = max(n, 1)
+			out.WriteString(k.URI[i : i+n])
+			rest.WriteString(k.URI[i : i+n])
+		} else {
+			changed = true
+			out.WriteString(spellLike(k.URI[i:i+n], c.NewKID))
+			rest.WriteByte('|') // no digit: what stood around it stays apart
+		}
+		i += n
+	}
+	if err := refuseNamed(k, rest.String(), ch); err != nil {
+		return "", err
+	}
+	if err := judgeKeyURI(k, ch, changed); err != nil {
+		return "", err
+	}
+	if !changed {
+		return "", nil
+	}
+	return out.String(), nil
+}
+
+// judgeKeyURI refuses a tag whose URI leads to a content key, where the new one
+// would lead to the old key still or, within the media, to nothing.
+func judgeKeyURI(k *KeyTag, ch key.Changes, changed bool) error {
+	if !k.LeadsToKey() || len(ch) == 0 {
+		return nil
+	}
+	refuse := func(reason string) error {
+		return &Error{Line: k.Line, Class: ErrUnsupported, Reason: fmt.Sprintf("METHOD %s with a key object %s", k.Method, reason)}
+	}
+	if changed {
+		if isAbsolute(k.URI) {
+			return nil
+		}
+		return refuse("named by the KID: it has to move first")
+	}
+	if k.KeyID == "" {
+		return refuse("and no KID: it may be any key")
+	}
+	kid, err := keyID(k)
+	if err != nil {
+		return err
+	}
+	if _, ok := ch[kid]; ok {
+		return refuse("that has to move first: its URI would go on leading to the old key")
+	}
+	return nil
+}
+
+// refuseNamed refuses text that names a KID of ch in a way that is not changed:
+// among other digits, in PlayReady's byte order, in base64, or behind percent
+// signs. It would go on naming the old key.
+func refuseNamed(k *KeyTag, text string, ch key.Changes) error {
+	texts := []string{text}
+	if plain, err := url.PathUnescape(text); err == nil && plain != text {
+		texts = append(texts, plain)
+	}
+	for kid := range ch {
+		swapped := key.KID(kid.GUID())
+		for _, t := range texts {
+			low := strings.ToLower(t)
+			for _, s := range []string{kid.String(), kid.UUID(), swapped.String(), swapped.UUID()} {
+				if strings.Contains(low, s) {
+					return &Error{Line: k.Line, Class: ErrUnsupported, Reason: fmt.Sprintf("key URI names the KID %s in a spelling that is not changed", kid)}
+				}
+			}
+			if strings.Contains(t, base64.RawStdEncoding.EncodeToString(kid[:])) || strings.Contains(t, base64.RawURLEncoding.EncodeToString(kid[:])) {
+				return &Error{Line: k.Line, Class: ErrUnsupported, Reason: fmt.Sprintf("key URI names the KID %s in base64", kid)}
+			}
+		}
+	}
+	return nil
+}
+
+// refuseClearKey refuses a ClearKey document that names a KID of ch or holds its
+// key (W3C Encrypted Media Extensions §9.1.3, §9.1.4: base64url, no padding).
+func refuseClearKey(k *KeyTag, doc []byte, ch key.Changes) error {
+	for _, word := range bytes.FieldsFunc(doc, func(r rune) bool { return !isBase64URL(r) }) {
+		if len(word) != base64KID {
+			continue
+		}
+		b, err := base64.RawURLEncoding.DecodeString(string(word))
+		if err != nil {
+			continue
+		}
+		if _, ok := ch[key.KID(b)]; ok {
+			return &Error{Line: k.Line, Class: ErrUnsupported, Reason: fmt.Sprintf("ClearKey document names the KID %s", key.KID(b))}
+		}
+		if _, _, err := rekeyKID(k, b, ch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isBase64URL(r rune) bool {
+	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '_'
+}
+
+// spelledAt reads a KID in hex that begins at i and is no part of a longer run of
+// digits; its length is 0 where there is none.
+func spelledAt(s string, i int) (key.KID, int) {
+	if i > 0 && isHex(s[i-1]) {
+		return key.KID{}, 0
+	}
+	for _, n := range []int{hexKID, uuidKID} {
+		if len(s)-i < n || len(s)-i > n && isHex(s[i+n]) || n == uuidKID && !dashed(s[i:i+n]) {
+			continue
+		}
+		if kid, err := key.ParseKID(s[i : i+n]); err == nil {
+			return kid, n
+		}
+	}
+	return key.KID{}, 0
+}
+
+// dashed reports the dashes of a UUID in their places (RFC 9562 §4).
+func dashed(s string) bool {
+	return s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-'
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+}
+
+// spellLike writes kid as old is written: dashes and case of the digits.
+func spellLike(old string, kid key.KID) string {
+	digits := kid.String()
+	if len(old) == uuidKID {
+		digits = kid.UUID()
+	}
+	if old != strings.ToLower(old) {
+		digits = strings.ToUpper(digits)
+	}
+	return digits
+}
+
+// isAbsolute reports a URI that no playlist's place changes: with a scheme, or a
+// network-path reference (RFC 3986 §4.2).
+func isAbsolute(uri string) bool {
+	u, err := url.Parse(uri)
+	return err == nil && (u.Scheme != "" || u.Host != "")
+}
