@@ -64,7 +64,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(
 		a.demoCommand(), a.keysCommand(), a.scanCommand(), a.scopeCommand(), a.compromiseCommand(),
 		a.rotateCommand(), a.scheduleCommand(), a.workerCommand(), a.statusCommand(), a.resumeCommand(),
-		a.verifyCommand(), a.serveCommand(),
+		a.verifyCommand(), a.serveCommand(), a.fileCommand(openCENC),
 	)
 	for _, c := range root.Commands() {
 		c.Args = usageArgs(c.Args)

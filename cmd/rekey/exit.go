@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/catalog"
@@ -16,6 +17,7 @@ import (
 	"github.com/seed-6133abe0/rekey/queue"
 	"github.com/seed-6133abe0/rekey/rotation"
 	"github.com/seed-6133abe0/rekey/store"
+	"github.com/seed-6133abe0/rekey/worker"
 )
 
 // The exit codes: other people's scripts depend on them.
@@ -36,6 +38,8 @@ var (
 	errPartial = errors.New("some assets were refused or failed")
 	errFailed  = errors.New("no asset was rotated")
 	errBad     = errors.New("verification found problems")
+	// errUnproved: rekey file's old key; a rotation says it of an asset.
+	errUnproved = errors.New("the media does not prove the old key")
 )
 
 // exitCode is the one map from errors to exit codes.
@@ -70,10 +74,12 @@ func className(err error) string {
 		{keyring.ErrTransition, "transition"},
 		{cenc.ErrMalformed, "malformed"}, {cenc.ErrUnsupported, "unsupported"},
 		{hls.ErrMalformed, "malformed"}, {hls.ErrUnsupported, "unsupported"}, {hls.ErrWrongKey, "wrong-key"},
+		{worker.ErrWrongKey, "wrong-key"}, {errUnproved, "unproved"}, {cenc.ErrClear, "clear"}, {cenc.ErrLimit, "limit"},
+		{cenc.ErrMissingKey, "missing-key"}, {cenc.ErrVerify, "verify"},
 		{dash.ErrMalformed, "malformed"}, {dash.ErrUnsupported, "unsupported"},
 		{kms.ErrMasterFile, "master-key"}, {kms.ErrMismatch, "kek-mismatch"},
 		{queue.ErrUnavailable, "queue-unavailable"}, {store.ErrUnavailable, "store-unavailable"},
-		{store.ErrDenied, "denied"}, {store.ErrNotFound, "not-found"}, {store.ErrPrecondition, "precondition"},
+		{fs.ErrExist, "exists"}, {store.ErrDenied, "denied"}, {store.ErrNotFound, "not-found"}, {store.ErrPrecondition, "precondition"},
 	} {
 		if errors.Is(err, c.err) {
 			return c.name
