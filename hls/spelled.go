@@ -130,11 +130,11 @@ func isBase64URL(r rune) bool {
 // spelledAt reads a KID in hex that begins at i and is no part of a longer run of
 // digits; its length is 0 where there is none.
 func spelledAt(s string, i int) (key.KID, int) {
-	if i > 0 && isHex(s[i-1]) {
+	if !isHex(s[i]) || i > 0 && isHex(s[i-1]) {
 		return key.KID{}, 0
 	}
 	for _, n := range []int{hexKID, uuidKID} {
-		if len(s)-i < n || len(s)-i > n && isHex(s[i+n]) || n == uuidKID && !dashed(s[i:i+n]) {
+		if len(s)-i < n || len(s)-i > n && isHex(s[i+n]) || !shaped(s[i:i+n]) {
 			continue
 		}
 		if kid, err := key.ParseKID(s[i : i+n]); err == nil {
@@ -144,9 +144,19 @@ func spelledAt(s string, i int) (key.KID, int) {
 	return key.KID{}, 0
 }
 
-// dashed reports the dashes of a UUID in their places (RFC 9562 §4).
-func dashed(s string) bool {
-	return s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-'
+// shaped reports hex digits alone, or in a UUID's length with its dashes (RFC
+// 9562 §4).
+func shaped(s string) bool {
+	for i := range len(s) {
+		if len(s) == uuidKID && (i == 8 || i == 13 || i == 18 || i == 23) {
+			if s[i] != '-' {
+				return false
+			}
+		} else if !isHex(s[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 func isHex(c byte) bool {
