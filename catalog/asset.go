@@ -36,13 +36,16 @@ type Segment struct {
 
 // Track is one rendition or Representation.
 type Track struct {
-	// ID is the key of its init section, or of its media playlist where it has
-	// none.
+	// ID is the key of its init section or of its single file, or of its media
+	// playlist where it has neither.
 	ID     string `json:"id"`
 	Format Format `json:"format"`
 	// Scheme is cenc, AES-128 or empty.
 	Scheme string  `json:"scheme,omitempty"`
 	Init   *Object `json:"init,omitempty"`
+	// Single is true where one object holds the init section and all media: it
+	// is the only one of Segments, and Init is nil.
+	Single bool `json:"single,omitempty"`
 	// KIDs are the content keys its media is encrypted with.
 	KIDs []key.KID `json:"kids,omitempty"`
 	// PSSHKIDs are the KIDs that its init section's PSSH boxes name.

@@ -118,7 +118,7 @@ func targets(k string, b []byte) []string {
 			return nil
 		}
 		for _, rep := range m.Representations {
-			refs = append(refs, rep.Init)
+			refs = append(refs, rep.Init, rep.File)
 			refs = append(refs, rep.Media...)
 		}
 	} else {

@@ -38,11 +38,15 @@ func Walk(ctx context.Context, r Reader, id string, entries []string, kidOf KIDO
 		owners: map[string]owner{},
 		seen:   map[string]bool{},
 		keys:   map[string]bool{},
+		inits:  map[string]*cenc.Init{},
 	}
 	for _, e := range entries {
 		if err := w.manifest(ctx, e, true); err != nil {
 			return nil, err
 		}
+	}
+	if err := w.fragmentKeys(ctx); err != nil {
+		return nil, err
 	}
 	w.finish()
 	return w.asset, nil
@@ -62,6 +66,8 @@ type walker struct {
 	owners map[string]owner
 	seen   map[string]bool
 	keys   map[string]bool
+	inits  map[string]*cenc.Init
+	tags   []placedTag
 }
 
 // IsManifest tells a manifest by its name, in any case.
@@ -128,7 +134,7 @@ func (w *walker) mpd(ctx context.Context, k string, b []byte) error {
 		w.refuse(k, err.Error())
 		for _, r := range m.Representations {
 			// Its init section is not looked at, and the MPD names no key.
-			if r.Init == "" && len(r.DefaultKIDs) == 0 {
+			if r.Init == "" && r.File == "" && len(r.DefaultKIDs) == 0 {
 				w.asset.Opaque = true
 			}
 		}
@@ -142,6 +148,9 @@ func (w *walker) mpd(ctx context.Context, k string, b []byte) error {
 }
 
 func (w *walker) representation(ctx context.Context, mpd string, r *dash.Representation) error {
+	if r.File != "" {
+		return w.singleFile(ctx, mpd, r.File, r.DefaultKIDs)
+	}
 	if r.Init == "" {
 		id := mpd + "#" + r.ID
 		w.tracks[id] = &Track{ID: id, Format: CENC, KIDs: r.DefaultKIDs}
@@ -161,13 +170,7 @@ func (w *walker) representation(ctx context.Context, mpd string, r *dash.Represe
 	if err != nil || t == nil {
 		return err
 	}
-	for _, kid := range r.DefaultKIDs {
-		// ISO/IEC 23009-1 §5.8.4.1 (and DASH-IF IOP part 6): default_KID is the
-		// tenc's. Two answers to "which key?" are none.
-		if len(t.KIDs) > 0 && !t.Uses(kid) {
-			w.refuse(mpd, fmt.Sprintf("default_KID %s of Representation %q is not the KID of %s", kid, r.ID, initKey))
-		}
-	}
+	w.checkDefaults(mpd, t, r.DefaultKIDs)
 	for _, ref := range r.Media {
 		if err := w.media(ctx, mpd, ref, t, key.KID{}, key.IV{}); err != nil {
 			return err
@@ -217,16 +220,10 @@ func (w *walker) initTrack(ctx context.Context, k string) (*Track, error) {
 			t.Format, t.Scheme = CENC, tr.Scheme
 		}
 	}
-	w.tracks[k] = t
+	w.tracks[k], w.inits[k] = t, in
 	if t.Format == CENC {
 		if err := in.Supported(); err != nil {
 			w.refuse(k, err.Error())
-		}
-		// ISO/IEC 23001-7 §8.2: a zero default_KID says nothing of the key; it is
-		// named elsewhere, sample group by sample group.
-		if t.Uses(key.KID{}) {
-			w.asset.Opaque = true
-			w.refuse(k, "default_KID is zero: the keys are named in sample groups, which are not supported yet")
 		}
 	}
 	return t, nil

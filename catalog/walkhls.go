@@ -68,22 +68,19 @@ func (w *walker) hlsSegment(ctx context.Context, k string, s hls.MediaSegment) e
 		if err != nil {
 			return w.opaqueOr(k, err)
 		}
-		if s.Map.Range != nil {
-			w.refuse(k, fmt.Sprintf("line %d: EXT-X-MAP by byte range: tracks in a single file are not supported yet", s.Map.Line))
-			return w.cencKIDsOf(k, s)
-		}
 		if aes != nil {
 			w.refuse(k, fmt.Sprintf("line %d: AES-128 over fMP4 is not supported yet", aes.Line))
 			_, err := w.aesTrack(ctx, k, s, aes)
 			return err
 		}
+		if s.SingleFile() {
+			return w.hlsSingleFile(ctx, k, s, initKey)
+		}
 		t, err := w.initTrack(ctx, initKey)
 		if err != nil || t == nil {
 			return err
 		}
-		if err := w.checkTags(k, s, t); err != nil {
-			return err
-		}
+		w.keepTags(k, s, t)
 		return w.media(ctx, k, s.URI, t, key.KID{}, key.IV{})
 	}
 	t, err := w.aesTrack(ctx, k, s, aes)
@@ -98,28 +95,6 @@ func (w *walker) hlsSegment(ctx context.Context, k string, s hls.MediaSegment) e
 		return err
 	}
 	return w.media(ctx, k, s.URI, t, kid, s.IV(aes))
-}
-
-// checkTags refuses a playlist whose key tags name other keys than the media is
-// under: a player would ask for keys that open nothing.
-func (w *walker) checkTags(k string, s hls.MediaSegment, t *Track) error {
-	named := false
-	for _, kt := range s.Keys {
-		kids, err := hls.KeyTagKIDs(kt)
-		if err != nil {
-			return w.refuseOr(k, err)
-		}
-		for _, kid := range kids {
-			if t.Uses(kid) {
-				return nil
-			}
-			named = true
-		}
-	}
-	if named && t.Format == CENC {
-		w.refuse(k, fmt.Sprintf("line %d: the key tags in force name other keys than %s", s.Line, t.ID))
-	}
-	return nil
 }
 
 // aesTrack is the track of a playlist without init sections.
@@ -147,31 +122,6 @@ func (w *walker) aesTrack(ctx context.Context, k string, s hls.MediaSegment, aes
 		t.KIDs = append(t.KIDs, kid)
 	}
 	return t, nil
-}
-
-// cencKIDsOf records what a refused single-file playlist says of its keys, so
-// that scope still finds the asset.
-func (w *walker) cencKIDsOf(k string, s hls.MediaSegment) error {
-	t, ok := w.tracks[k]
-	if !ok {
-		t = &Track{ID: k, Format: CENC}
-		w.tracks[k] = t
-	}
-	for _, kt := range s.Keys {
-		kids, err := hls.KeyTagKIDs(kt)
-		if err != nil {
-			return w.refuseOr(k, err)
-		}
-		for _, kid := range kids {
-			if !slices.Contains(t.KIDs, kid) {
-				t.KIDs = append(t.KIDs, kid)
-			}
-		}
-	}
-	if len(t.KIDs) == 0 {
-		w.asset.Opaque = true
-	}
-	return nil
 }
 
 func aesKeyTag(keys []*hls.KeyTag) *hls.KeyTag {

@@ -22,7 +22,7 @@ type big struct {
 }
 
 // newBig makes one fragment of 8 seconds of noisy 720p.
-func newBig(b testing.TB) big {
+func newBig(b testing.TB, scheme string) big {
 	b.Helper()
 	clear := filepath.Join(b.TempDir(), "clear.mp4")
 	cmd := exec.Command(needFFmpeg(b), "-nostdin", "-v", "error", "-f", "lavfi",
@@ -41,7 +41,7 @@ func newBig(b testing.TB) big {
 		b.Fatal(err)
 	}
 	g := big{kid: key.NewKID(), key: key.NewContentKey().RevealSecretBytes()}
-	protect, err := mp4.InitProtect(f.Init, g.key[:], []byte("8-bytesI"), "cenc", g.kid[:], nil)
+	protect, err := mp4.InitProtect(f.Init, g.key[:], benchIV(scheme), scheme, g.kid[:], nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func newBig(b testing.TB) big {
 	for _, s := range f.Segments {
 		fragments = append(fragments, s.Fragments...)
 	}
-	if _, err := mp4.EncryptFragments(fragments, g.key[:], []byte("8-bytesI"), protect); err != nil {
+	if _, err := mp4.EncryptFragments(fragments, g.key[:], benchIV(scheme), protect); err != nil {
 		b.Fatal(err)
 	}
 	g.init = encode(b, f.Init)
@@ -78,80 +78,111 @@ func (g big) rekeyer(b testing.TB) *Rekeyer {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r, err := NewRekeyer(in, key.Changes{g.kid: {Old: old, New: key.NewContentKey(), NewKID: key.NewKID()}})
+	r, err := NewRekeyer(in, key.Changes{g.kid: {Old: old, New: key.NewContentKey(), NewKID: key.NewKID()}}, Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	return r
 }
 
+// benchIV: mp4ff takes 8 bytes for cenc, and the constant IV of cbcs.
+func benchIV(scheme string) []byte {
+	if scheme == "cbcs" {
+		return []byte("a constant IV 16")
+	}
+	return []byte("8-bytesI")
+}
+
+// schemes runs a benchmark for each scheme that mp4ff has too.
+func schemes(b *testing.B, run func(b *testing.B, g big, scheme string)) {
+	for _, scheme := range []string{"cenc", "cbcs"} {
+		g := newBig(b, scheme)
+		b.Run(scheme, func(b *testing.B) {
+			b.SetBytes(int64(len(g.segment)))
+			b.ReportAllocs()
+			run(b, g, scheme)
+		})
+	}
+}
+
 // BenchmarkPatch is the bare transform, in place: scan, decrypt, encrypt, IVs.
 func BenchmarkPatch(b *testing.B) {
-	g := newBig(b)
-	r := g.rekeyer(b)
-	buf := bytes.Clone(g.segment)
-	b.SetBytes(int64(len(buf)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := r.seg.scan(r.in, "segment", buf); err != nil {
-			b.Fatal(err)
+	schemes(b, func(b *testing.B, g big, _ string) {
+		r := g.rekeyer(b)
+		buf := bytes.Clone(g.segment)
+		for b.Loop() {
+			if err := r.patch(buf); err != nil {
+				b.Fatal(err)
+			}
 		}
-		for i := range r.seg.samples {
-			sm := &r.seg.samples[i]
-			r.ranges(sm)
-			data, k := buf[sm.data:sm.data+sm.size], &r.keys[sm.track]
-			k.old.Start(r.getIV(buf, sm), r.size)
-			crypt(k.old, data, data, r.parts)
-			iv := Place{}.iv(sm.index)
-			k.new.Start(iv, r.size)
-			crypt(k.new, data, data, r.parts)
-			r.putIV(buf, sm, iv)
-		}
+	})
+}
+
+func (r *Rekeyer) patch(buf []byte) error {
+	r.begin()
+	if err := r.seg.scan(r.in, "segment", buf); err != nil {
+		return err
 	}
-	b.ReportMetric(float64(len(r.seg.samples)), "samples")
+	if _, err := r.prepare(r.seg.samples, 0, buf); err != nil {
+		return err
+	}
+	for i := range r.seg.samples {
+		sm := &r.seg.samples[i]
+		r.fill(&r.seg, sm)
+		data, k, scheme := buf[sm.data:sm.end()], r.use[sm.prot], r.seg.prots[sm.prot].scheme
+		r.msg.decrypt(k.old, scheme, data, data)
+		if scheme.ctr() {
+			r.msg.iv = Place{}.iv(int(sm.index))
+		}
+		r.msg.encrypt(k.new, scheme, data, data)
+	}
+	r.putIVs(r.seg.samples, buf, 0, Place{}, false)
+	return nil
 }
 
 // BenchmarkRekey is the whole pass: decrypt, evidence, encrypt, decrypt again
 // and compare.
 func BenchmarkRekey(b *testing.B) {
-	g := newBig(b)
-	r := g.rekeyer(b)
-	b.SetBytes(int64(len(g.segment)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := r.Segment(Place{Number: 1}, g.segment); err != nil {
-			b.Fatal(err)
+	schemes(b, func(b *testing.B, g big, _ string) {
+		r := g.rekeyer(b)
+		for b.Loop() {
+			if _, err := r.Segment(Place{}, g.segment); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
+	})
 }
 
 // BenchmarkMP4FF is what mp4ff's own functions need for the same segment,
 // without verification: parse, decrypt, encrypt. Writing is left out.
 func BenchmarkMP4FF(b *testing.B) {
-	g := newBig(b)
-	both := append(bytes.Clone(g.init), g.segment...)
-	b.SetBytes(int64(len(g.segment)))
-	b.ReportAllocs()
-	for b.Loop() {
-		f, err := mp4.DecodeFile(bytes.NewReader(both))
-		if err != nil {
+	schemes(b, func(b *testing.B, g big, scheme string) {
+		both := append(bytes.Clone(g.init), g.segment...)
+		for b.Loop() {
+			g.mp4ff(b, both, scheme)
+		}
+	})
+}
+
+func (g big) mp4ff(b *testing.B, both []byte, scheme string) {
+	f, err := mp4.DecodeFile(bytes.NewReader(both))
+	if err != nil {
+		b.Fatal(err)
+	}
+	info, err := mp4.DecryptInit(f.Init)
+	if err != nil {
+		b.Fatal(err)
+	}
+	protect, err := mp4.InitProtect(f.Init, g.key[:], benchIV(scheme), scheme, g.kid[:], nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, s := range f.Segments {
+		if err := mp4.DecryptSegment(s, info, g.key[:]); err != nil {
 			b.Fatal(err)
 		}
-		info, err := mp4.DecryptInit(f.Init)
-		if err != nil {
+		if _, err := mp4.EncryptFragments(s.Fragments, g.key[:], benchIV(scheme), protect); err != nil {
 			b.Fatal(err)
-		}
-		protect, err := mp4.InitProtect(f.Init, g.key[:], []byte("8-bytesJ"), "cenc", g.kid[:], nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, s := range f.Segments {
-			if err := mp4.DecryptSegment(s, info, g.key[:]); err != nil {
-				b.Fatal(err)
-			}
-			if _, err := mp4.EncryptFragments(s.Fragments, g.key[:], []byte("8-bytesJ"), protect); err != nil {
-				b.Fatal(err)
-			}
 		}
 	}
 }

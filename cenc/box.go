@@ -20,16 +20,19 @@ func (f fourcc) String() string {
 	return string(b[:])
 }
 
-// box is where a box lies in its object.
+// box is where a box lies in its object, by offsets from the object's start. An
+// offset is an int: rekey is built for 64-bit machines.
 type box struct {
 	typ              fourcc
 	start, body, end int
 }
 
-// reader walks the boxes of one object and keeps the path for errors.
+// reader walks the boxes of one object and keeps the path for errors. b may be a
+// window of the object; all offsets count from the object's start.
 type reader struct {
 	object string
 	b      []byte
+	base   int // where b begins in the object
 	path   []step
 }
 
@@ -37,6 +40,12 @@ type step struct {
 	typ   fourcc
 	index int // among siblings of the type
 }
+
+// end is where the window ends.
+func (r *reader) end() int { return r.base + len(r.b) }
+
+// bytes are those of a span that lies within the window.
+func (r *reader) bytes(from, to int) []byte { return r.b[from-r.base : to-r.base] }
 
 func (r *reader) push(typ fourcc, index int) { r.path = append(r.path, step{typ, index}) }
 func (r *reader) pop()                       { r.path = r.path[:len(r.path)-1] }
@@ -73,8 +82,9 @@ func (r *reader) box(at, end int) (box, error) {
 	if end-at < 8 {
 		return box{}, r.malformed(at, "%d bytes are too few for a box", end-at)
 	}
-	x := box{typ: fourcc(binary.BigEndian.Uint32(r.b[at+4:])), start: at, body: at + 8}
-	size := uint64(binary.BigEndian.Uint32(r.b[at:]))
+	head := r.b[at-r.base:]
+	x := box{typ: fourcc(binary.BigEndian.Uint32(head[4:])), start: at, body: at + 8}
+	size := uint64(binary.BigEndian.Uint32(head))
 	switch size {
 	case 0:
 		if len(r.path) > 0 {
@@ -85,7 +95,7 @@ func (r *reader) box(at, end int) (box, error) {
 		if end-at < 16 {
 			return box{}, r.malformed(at, "box %v ends in its header", x.typ)
 		}
-		size = binary.BigEndian.Uint64(r.b[at+8:])
+		size = binary.BigEndian.Uint64(head[8:])
 		x.body = at + 16
 	}
 	if size > uint64(end-at) || size < uint64(x.body-at) {
@@ -99,12 +109,13 @@ func (r *reader) box(at, end int) (box, error) {
 // past the end sets short, and gives zeros.
 type fields struct {
 	b     []byte
-	at    int // absolute offset
+	base  int
+	at    int // offset in the object
 	end   int
 	short bool
 }
 
-func (r *reader) fields(x box) fields { return fields{b: r.b, at: x.body, end: x.end} }
+func (r *reader) fields(x box) fields { return fields{b: r.b, base: r.base, at: x.body, end: x.end} }
 
 // skip passes n bytes and returns the offset where they begin.
 func (f *fields) skip(n int) int {
@@ -119,28 +130,28 @@ func (f *fields) skip(n int) int {
 
 func (f *fields) u8() uint8 {
 	if at := f.skip(1); !f.short {
-		return f.b[at]
+		return f.b[at-f.base]
 	}
 	return 0
 }
 
 func (f *fields) u16() uint16 {
 	if at := f.skip(2); !f.short {
-		return binary.BigEndian.Uint16(f.b[at:])
+		return binary.BigEndian.Uint16(f.b[at-f.base:])
 	}
 	return 0
 }
 
 func (f *fields) u32() uint32 {
 	if at := f.skip(4); !f.short {
-		return binary.BigEndian.Uint32(f.b[at:])
+		return binary.BigEndian.Uint32(f.b[at-f.base:])
 	}
 	return 0
 }
 
 func (f *fields) u64() uint64 {
 	if at := f.skip(8); !f.short {
-		return binary.BigEndian.Uint64(f.b[at:])
+		return binary.BigEndian.Uint64(f.b[at-f.base:])
 	}
 	return 0
 }
@@ -152,3 +163,25 @@ func (f *fields) full() (version uint8, flags uint32) {
 }
 
 func (f *fields) left() int { return f.end - f.at }
+
+// each calls fn for every box inside x.
+func (r *reader) each(x box, fn func(box) error) error {
+	for at := x.body; at < x.end; {
+		child, err := r.box(at, x.end)
+		if err != nil {
+			return err
+		}
+		at = child.end
+		if err := fn(child); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inside is each, with x on the path.
+func (r *reader) inside(x box, fn func(box) error) error {
+	r.push(x.typ, 0)
+	defer r.pop()
+	return r.each(x, fn)
+}

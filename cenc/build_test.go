@@ -179,7 +179,7 @@ func makeMoof(size int, trafs []madeTraf) (moof, mdat []byte) {
 			traf = append(traf, fullBox("senc", 0, flags, be(4, uint64(count)), stored)...)
 		}
 		if t.piff {
-			traf = append(traf, boxed("uuid", []byte(piff), be(4, flags), be(4, uint64(count)), aux)...)
+			traf = append(traf, boxed("uuid", []byte(piffSenc), be(4, flags), be(4, uint64(count)), aux)...)
 		}
 		if t.saiz {
 			traf = append(traf, fullBox("saiz", 0, 0, be(1, 0), be(4, uint64(count)), auxSizes)...)

@@ -2,16 +2,19 @@ package cenc
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"slices"
 )
 
-// Place is an object's place in the plan. It makes the IVs: no two objects of
-// one key may have the same.
+// Place is an object's place in the plan. It makes the IVs of the AES-CTR
+// schemes: no two objects under one key may share any.
 type Place struct {
 	Object string
-	Track  uint16
-	Number uint32 // below 2^24
+	// IVs is the high half of the first sample's IV; each further sample of the
+	// object, over all its tracks, has one more. The low half, the block counter,
+	// starts at zero. StructuredIVs gives values that can't meet.
+	IVs uint64
 }
 
 // maxNumber and maxIndex are what 24 bits hold.
@@ -20,11 +23,28 @@ const (
 	maxIndex  = 1<<24 - 1
 )
 
-// iv is the IV of one sample: track (16 bits), object (24), sample (24), then a
-// block counter of zero. The samples of one key never share a counter block.
+// StructuredIVs gives Place.IVs for an object of a plan: track (16 bits), object
+// (24), sample (24). number must be below 2^24, else ErrLimit.
+func StructuredIVs(track uint16, number uint32) (uint64, error) {
+	if number > maxNumber {
+		return 0, &Error{"plan", "file", 0, fmt.Sprintf("object number %d of track %d: numbers have 24 bits", number, track), ErrLimit}
+	}
+	return uint64(track)<<48 | uint64(number)<<24, nil
+}
+
+// iv is the IV of one sample. A counter block is used by one sample only: the
+// high halves differ, and no sample is long enough to wrap the low half.
 func (p Place) iv(index int) (iv [16]byte) {
-	binary.BigEndian.PutUint64(iv[:], uint64(p.Track)<<48|uint64(p.Number)<<24|uint64(index))
+	binary.BigEndian.PutUint64(iv[:], p.IVs+uint64(index))
 	return iv
+}
+
+// check refuses an object with more samples than its IVs have numbers for.
+func (p Place) check(s *segment) error {
+	if s.total-1 > maxIndex {
+		return s.fail(ErrLimit, 0, "%d samples: numbers of IVs have 24 bits", s.total)
+	}
+	return nil
 }
 
 // counters is a run of counter blocks that one sample of the old media used.

@@ -16,6 +16,8 @@ var (
 	// ErrClear: the media is signalled as encrypted but lies there in the clear;
 	// the transform would destroy it.
 	ErrClear = errors.New("clear in disguise")
+	// ErrWrongKey: the old key did not decrypt the media, by what its codec rules out.
+	ErrWrongKey = errors.New("wrong key")
 	// ErrLimit: a number does not fit where it must go.
 	ErrLimit = errors.New("limit exceeded")
 	// ErrVerify: the new ciphertext did not decrypt to the clear bytes.

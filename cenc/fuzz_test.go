@@ -11,7 +11,7 @@ import (
 // FuzzInit: an init section that is accepted keeps its length when rekeyed, and
 // parses again with the new KIDs.
 func FuzzInit(f *testing.F) {
-	for _, tree := range []struct{ r []rendition }{{renditions(f, fixtures.Library())}, {renditions(f, fixtures.Refused())}} {
+	for _, tree := range []struct{ r []rendition }{{renditions(f, fixtures.Library())}, {renditions(f, fixtures.More())}} {
 		for _, r := range tree.r {
 			f.Add(r.init)
 		}
@@ -67,18 +67,18 @@ func FuzzSegment(f *testing.F) {
 	}
 	newIn, keys := mustInit(f, now), newKeys(ch)
 	f.Fuzz(func(t *testing.T, src []byte) {
-		rk, err := NewRekeyer(in, ch)
+		rk, err := NewRekeyer(in, ch, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := rk.Segment(Place{Object: "segment", Track: 1, Number: 2}, src)
+		res, err := rk.Segment(placeOf(t, "segment", 1, 2), src)
 		if err != nil {
 			return
 		}
 		if len(res.Out) != len(src) {
 			t.Fatalf("%d bytes became %d", len(src), len(res.Out))
 		}
-		d, err := NewDecrypter(newIn, keys)
+		d, err := NewDecrypter(newIn, keys, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,50 +2,51 @@ package cenc
 
 import (
 	"bytes"
-	"errors"
+	"slices"
 
 	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/pssh"
 )
 
-// Init is a parsed init section. It is read-only and may be shared.
+// Init is a parsed init section, or the moov of a file that holds its media
+// too. It is read-only and may be shared.
 type Init struct {
 	object      string
-	b           []byte
+	b           []byte // the whole init section; moov alone of a file
+	base        int    // where b begins in the object
 	tracks      []track
+	prots       []protection // of every sample entry, in the order of the file
+	kidAt       []int        // where a KID stands: tenc, seig
 	pssh        []psshBox
 	mvex        bool
+	listed      int // samples that moov itself lists, of all tracks
 	unsupported error
 }
 
 // Track describes one track as the init section declares it.
 type Track struct {
 	ID        uint32
-	Encrypted bool   // the sample entry is a protected one
+	Encrypted bool   // a sample entry is a protected one
 	Scheme    string // scheme type, such as cenc; "" when clear
-	KID       key.KID
-	IVSize    int    // per-sample IV size: 8, 16, or 0 for a constant IV
-	Handler   string // such as vide, soun
-	Codec     string // sample entry type, of the clear media: avc1, hvc1, mp4a, ...
+	// KID is the default of the first protected sample entry (tenc); zero where
+	// sample groups name the keys. KIDs are all that moov names for the track.
+	KID     key.KID
+	KIDs    []key.KID
+	IVSize  int    // per-sample IV size: 8, 16, or 0 for a constant IV
+	Handler string // such as vide, soun
+	Codec   string // sample entry type, of the clear media: avc1, hvc1, mp4a, ...
 }
 
 // track is Track and what the transform needs besides.
 type track struct {
 	Track
-	kidAt   []int // where tenc's default_KID stands, of every entry
-	rule    rule
-	nalSize int // bytes of a NAL unit's length field
+	entries []int // sample entries: an index in Init.prots, or -1 for a clear one
+	seigs   descriptions
+	stbl    sampleTables
 
-	entries     int // of stsd
 	defaultSize uint32
 	defaultDesc uint32
-}
-
-// psshBox is a pssh box of moov: its place, and the KIDs in it.
-type psshBox struct {
-	box
-	kids []key.KID
 }
 
 // ParseInit reads an init section. Malformed bytes are an error; a layout that
@@ -70,7 +71,7 @@ func ParseInit(object string, b []byte) (*Init, error) {
 				return nil, err
 			}
 		case typeMoof, typeMdat:
-			in.refuse(r.unsupported(x.start, "%v beside moov: a single-file or progressive asset", x.typ))
+			in.refuse(r.unsupported(x.start, "%v beside moov: a file that is no init section", x.typ))
 		}
 	}
 	if !moov {
@@ -82,9 +83,9 @@ func ParseInit(object string, b []byte) (*Init, error) {
 	return in, nil
 }
 
-// refuse keeps the first reason.
+// refuse keeps the first reason, if err is one.
 func (in *Init) refuse(err error) {
-	if in.unsupported == nil {
+	if in.unsupported == nil && err != nil {
 		in.unsupported = err
 	}
 }
@@ -99,19 +100,21 @@ func (in *Init) readMoov(r *reader, moov box) error {
 			return err
 		}
 		at = x.end
-		switch x.typ {
-		case typeTrak:
+		switch {
+		case x.typ == typeTrak:
 			r.push(typeTrak, traks)
 			err = in.readTrak(r, x)
 			traks++
-		case typeMvex:
+		case x.typ == typeMvex:
 			r.push(typeMvex, 0)
 			in.mvex = true
 			trex, err = in.listTrex(r, x, trex)
-		case typePssh:
-			r.push(typePssh, psshs)
-			err = in.readPSSH(r, x)
+		case r.isPSSH(x):
+			r.push(x.typ, psshs)
 			psshs++
+			if in.pssh, err = r.appendPSSH(in.pssh, x); err == nil {
+				in.refuse(in.pssh[len(in.pssh)-1].unsupported)
+			}
 		default:
 			continue
 		}
@@ -132,17 +135,13 @@ func (in *Init) readMoov(r *reader, moov box) error {
 
 // listTrex collects the trex boxes; mvex may stand before the traks.
 func (in *Init) listTrex(r *reader, mvex box, trex []box) ([]box, error) {
-	for at := mvex.body; at < mvex.end; {
-		x, err := r.box(at, mvex.end)
-		if err != nil {
-			return nil, err
-		}
-		at = x.end
+	err := r.each(mvex, func(x box) error {
 		if x.typ == typeTrex {
 			trex = append(trex, x)
 		}
-	}
-	return trex, nil
+		return nil
+	})
+	return trex, err
 }
 
 // readTrex reads a track's defaults (ISO/IEC 14496-12 §8.8.3).
@@ -163,18 +162,6 @@ func (in *Init) readTrex(r *reader, x box) error {
 	return nil
 }
 
-// readPSSH checks a pssh box while its place is known.
-func (in *Init) readPSSH(r *reader, x box) error {
-	kids, err := pssh.KIDs(r.b[x.start:x.end])
-	if errors.Is(err, pssh.ErrUnsupported) {
-		in.refuse(in.psshError(r, x, err))
-	} else if err != nil {
-		return in.psshError(r, x, err)
-	}
-	in.pssh = append(in.pssh, psshBox{x, kids})
-	return nil
-}
-
 func (in *Init) track(id uint32) int {
 	for i := range in.tracks {
 		if in.tracks[i].ID == id {
@@ -189,49 +176,53 @@ func (in *Init) Tracks() []Track {
 	out := make([]Track, len(in.tracks))
 	for i := range in.tracks {
 		out[i] = in.tracks[i].Track
+		out[i].KIDs = slices.Clone(out[i].KIDs)
 	}
 	return out
 }
 
-// KIDs lists the default KIDs of the encrypted tracks (tenc), each once.
+// KIDs lists the KIDs that moov names for encrypted tracks, each once: the
+// defaults (tenc) and those of its sample groups (seig). A default of zero is
+// listed too: then samples may be under keys that only their fragments name.
 func (in *Init) KIDs() []key.KID {
 	var out []key.KID
 	for i := range in.tracks {
-		for _, at := range in.tracks[i].kidAt {
-			out = appendKID(out, key.KID(in.b[at:at+16]))
-		}
-	}
-	return out
-}
-
-// PSSHKIDs lists the KIDs in the pssh boxes, each once.
-func (in *Init) PSSHKIDs() []key.KID {
-	var out []key.KID
-	for _, p := range in.pssh {
-		for _, kid := range p.kids {
+		for _, kid := range in.tracks[i].KIDs {
 			out = appendKID(out, kid)
 		}
 	}
 	return out
 }
 
+// PSSHKIDs lists the KIDs in the pssh boxes, each once.
+func (in *Init) PSSHKIDs() []key.KID { return psshKIDs(nil, in.pssh) }
+
 func appendKID(kids []key.KID, kid key.KID) []key.KID {
-	for _, k := range kids {
-		if k == kid {
-			return kids
-		}
+	if slices.Contains(kids, kid) {
+		return kids
 	}
 	return append(kids, kid)
+}
+
+// KeysInFragments tells whether moov says that its fragments name keys: by a
+// default KID of zero, or by sample groups.
+func (in *Init) KeysInFragments() bool {
+	return slices.ContainsFunc(in.tracks, func(t track) bool {
+		return t.Encrypted && (t.KID.IsZero() || t.seigs.count > 0)
+	})
+}
+
+// Encrypted tells whether any track is.
+func (in *Init) Encrypted() bool {
+	return slices.ContainsFunc(in.tracks, func(t track) bool { return t.Encrypted })
 }
 
 // Supported is nil if segments of this init section can be rekeyed, else an
 // ErrUnsupported that names the box and the reason. An init section without an
 // encrypted track is always supported: there is nothing to change.
 func (in *Init) Supported() error {
-	for i := range in.tracks {
-		if in.tracks[i].Encrypted {
-			return in.unsupported
-		}
+	if in.Encrypted() {
+		return in.unsupported
 	}
 	return nil
 }
@@ -241,7 +232,7 @@ func (in *Init) Supported() error {
 func (in *Init) CheckKey(kid key.KID, k key.ContentKey) evidence.Verdict {
 	verdict := evidence.Undecided
 	for _, p := range in.pssh {
-		switch pssh.CheckKey(in.b[p.start:p.end], kid, k) {
+		switch pssh.CheckKey(p.plain(in.b, in.base), kid, k) {
 		case evidence.Wrong:
 			return evidence.Wrong
 		case evidence.Right:
@@ -252,28 +243,26 @@ func (in *Init) CheckKey(kid key.KID, k key.ContentKey) evidence.Verdict {
 }
 
 // Rekey appends the init section to dst[:0] with every KID of ch replaced, in
-// tenc and in the pssh boxes. The length is the same always.
+// tenc, in sample groups and in the pssh boxes. The length is the same always.
 func (in *Init) Rekey(dst []byte, ch key.Changes) ([]byte, error) {
 	if err := in.Supported(); err != nil {
 		return nil, err
 	}
 	dst = append(dst[:0], in.b...)
-	for i := range in.tracks {
-		for _, at := range in.tracks[i].kidAt {
-			if c, ok := ch[key.KID(in.b[at:at+16])]; ok {
-				copy(dst[at:], c.NewKID[:])
-			}
-		}
-	}
-	r := &reader{object: in.object, b: in.b}
+	putKIDs(dst, in.base, in.kidAt, ch)
+	r := &reader{object: in.object, b: in.b, base: in.base}
 	r.push(typeMoov, 0)
-	for i, p := range in.pssh {
-		out, _, err := pssh.Rekey(in.b[p.start:p.end], ch)
-		if err != nil {
-			r.push(typePssh, i)
-			return nil, in.psshError(r, p.box, err)
+	_, err := r.rekeyPSSH(dst, in.pssh, ch)
+	return dst, err
+}
+
+// putKIDs replaces the KIDs at the offsets at, of an object whose byte base is
+// b[0].
+func putKIDs(b []byte, base int, at []int, ch key.Changes) {
+	for _, at := range at {
+		kid := b[at-base : at-base+16]
+		if c, ok := ch[key.KID(kid)]; ok {
+			copy(kid, c.NewKID[:])
 		}
-		copy(dst[p.start:p.end], out)
 	}
-	return dst, nil
 }

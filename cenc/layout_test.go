@@ -51,7 +51,7 @@ func TestLayouts(t *testing.T) {
 		"one track in two trafs":   {[]madeTraf{{track: a, senc: true, runs: [][]madeSample{whole(a, 2, 1)}}, {track: a, senc: true, runs: [][]madeSample{whole(a, 2, 3)}}}, "", 4},
 		"clear fragment":           {[]madeTraf{{track: a, runs: [][]madeSample{lead[:2]}}, {track: a, senc: true, runs: [][]madeSample{whole(a, 2, 3)}}}, "", 2},
 		"clear samples by saiz":    {[]madeTraf{{track: a, saiz: true, auxInMdat: true, runs: [][]madeSample{lead}}}, "", 2},
-		"counter wraps in low 64":  {[]madeTraf{{track: b, senc: true, runs: [][]madeSample{wrapping}}}, "", 2},
+		"counter wraps in low 64":  {[]madeTraf{{track: b, senc: true, runs: [][]madeSample{wrapping}}}, FindingWrap, 2},
 		"IV used twice":            {[]madeTraf{{track: a, senc: true, runs: [][]madeSample{whole(a, 2, 1), whole(a, 1, 2)}}}, FindingIVReuse, 3},
 		"counter blocks that meet": {[]madeTraf{{track: b, senc: true, runs: [][]madeSample{{{clear: make([]byte, 100), iv: join(be(8, 1), be(8, 10))}, {clear: make([]byte, 10), iv: join(be(8, 1), be(8, 16))}}}}}, FindingIVReuse, 2},
 	} {
@@ -59,11 +59,11 @@ func TestLayouts(t *testing.T) {
 			ch := newChanges(map[key.KID]key.ContentKey{a.kid: a.key, b.kid: b.key})
 			src := makeSegment(tc.trafs...)
 			in := mustInit(t, makeInit(a, b))
-			rk, err := NewRekeyer(in, ch)
+			rk, err := NewRekeyer(in, ch, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			res, err := rk.Segment(Place{Object: name, Track: 5, Number: 6}, src)
+			res, err := rk.Segment(placeOf(t, name, 5, 6), src)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +77,7 @@ func TestLayouts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := NewDecrypter(mustInit(t, out), newKeys(ch))
+			d, err := NewDecrypter(mustInit(t, out), newKeys(ch), Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -98,7 +98,7 @@ func TestOneOfTwoTracks(t *testing.T) {
 	src := makeSegment(
 		madeTraf{track: a, senc: true, saiz: true, runs: [][]madeSample{madeRun(3, 64, 8, 1, nil)}},
 		madeTraf{track: b, senc: true, saiz: true, runs: [][]madeSample{madeRun(3, 64, 16, 1, nil)}})
-	rk, err := NewRekeyer(mustInit(t, makeInit(a, b)), newChanges(map[key.KID]key.ContentKey{b.kid: b.key}))
+	rk, err := NewRekeyer(mustInit(t, makeInit(a, b)), newChanges(map[key.KID]key.ContentKey{b.kid: b.key}), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,12 +118,12 @@ func TestNewIVs(t *testing.T) {
 	a := newMadeTrack(1, 16)
 	in := mustInit(t, makeInit(a))
 	ch := newChanges(map[key.KID]key.ContentKey{a.kid: a.key})
-	rk, err := NewRekeyer(in, ch)
+	rk, err := NewRekeyer(in, ch, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	src := makeSegment(madeTraf{track: a, senc: true, runs: [][]madeSample{madeRun(2, 64, 16, 1, nil)}})
-	res, err := rk.Segment(Place{Track: 0x1122, Number: 0x334455}, src)
+	res, err := rk.Segment(placeOf(t, "", 0x1122, 0x334455), src)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestNewIVs(t *testing.T) {
 	if got := res.Out[at : at+32]; !bytes.Equal(got, want) {
 		t.Errorf("IVs are %x, want %x", got, want)
 	}
-	if _, err := rk.Segment(Place{Number: 1 << 24}, src); !errors.Is(err, ErrLimit) {
+	if _, err := StructuredIVs(1, 1<<24); !errors.Is(err, ErrLimit) {
 		t.Errorf("object number of 25 bits: %v, want ErrLimit", err)
 	}
 }
@@ -149,12 +149,12 @@ func TestNewRekeyerRefusals(t *testing.T) {
 	} {
 		c := good
 		spoil(&c)
-		if _, err := NewRekeyer(in, key.Changes{a.kid: c}); !errors.Is(err, ErrMissingKey) {
+		if _, err := NewRekeyer(in, key.Changes{a.kid: c}, Options{}); !errors.Is(err, ErrMissingKey) {
 			t.Errorf("%s: %v, want ErrMissingKey", name, err)
 		}
 	}
-	if _, err := NewDecrypter(in, nil); !errors.Is(err, ErrMissingKey) {
-		t.Errorf("no key to decrypt with: %v, want ErrMissingKey", err)
+	if _, err := NewDecrypter(in, map[key.KID]key.ContentKey{a.kid: {}}, Options{}); !errors.Is(err, ErrMissingKey) {
+		t.Errorf("an empty key to decrypt with: %v, want ErrMissingKey", err)
 	}
 }
 
@@ -162,7 +162,7 @@ func TestClearTrack(t *testing.T) {
 	a := newMadeTrack(1, 8)
 	a.clear = true
 	in := mustInit(t, makeInit(a))
-	rk, err := NewRekeyer(in, key.Changes{key.NewKID(): {}})
+	rk, err := NewRekeyer(in, newChanges(map[key.KID]key.ContentKey{key.NewKID(): key.NewContentKey()}), Options{})
 	if err != nil || len(in.KIDs()) != 0 || in.Supported() != nil {
 		t.Fatalf("%v, %v", in.KIDs(), err)
 	}
@@ -181,7 +181,7 @@ func TestAllocations(t *testing.T) {
 	}{{100, 3}, {1000, 3*50 + 3}} {
 		a := newMadeTrack(1, 8)
 		src := makeSegment(madeTraf{track: a, senc: true, saiz: true, runs: [][]madeSample{madeRun(50, tc.size, 8, 1, nil)}})
-		rk, err := NewRekeyer(mustInit(t, makeInit(a)), newChanges(map[key.KID]key.ContentKey{a.kid: a.key}))
+		rk, err := NewRekeyer(mustInit(t, makeInit(a)), newChanges(map[key.KID]key.ContentKey{a.kid: a.key}), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -200,11 +200,11 @@ func TestAllocations(t *testing.T) {
 // for a wrong key; media that breaks them as rarely as chance would, is.
 func TestEvidenceTolerance(t *testing.T) {
 	unit := func(payload ...byte) []byte { return join(be(4, uint64(len(payload))), payload) }
-	tr := &track{rule: ruleH264, nalSize: 4}
+	h264 := codec{rule: ruleH264, nalSize: 4}
 	weigh := func(from int, samples ...[]byte) evidence.Verdict {
 		var y tally
 		for _, s := range samples {
-			y.look(tr, s, []span{{from, len(s)}})
+			y.look(h264, s, []span{{from, len(s)}}, len(s)-from)
 		}
 		return y.weigh().Verdict()
 	}

@@ -2,110 +2,206 @@ package cenc
 
 import (
 	"fmt"
+	"slices"
 
-	"github.com/seed-6133abe0/rekey/aesbulk"
 	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/key"
 )
 
-// pass is what Rekeyer and Decrypter share: one object scanned and decrypted.
+// pass is what Rekeyer, Decrypter and File share: an object, or a window of
+// one, scanned and decrypted. It keeps its buffers.
 type pass struct {
 	in    *Init
-	keys  []keys // by track
-	seg   segment
-	check segment // the second scan, of the result
+	keys  map[key.KID]*change
+	known Readings // what the caller knows of the media
+
+	seg      segment
+	check    segment // the second scan, of the result
+	use      []*change
+	readings []Readings // by track
+	read     Readings   // of this object
 
 	clear    []byte
-	parts    []span // protected ranges of the sample at hand, within it
-	size     int    // bytes in parts
+	scratch  []byte
+	msg      message
 	tallies  []tally
 	counters []counters
+	kidIndex map[key.KID]int
 
 	count     int
 	protected int64
+	kept      []key.KID
+	notes     []Finding
 }
 
-// keys of a track; nil for one that stays as it is.
-type keys struct{ old, new *aesbulk.CTR }
-
-func newPass(in *Init) pass {
-	return pass{in: in, keys: make([]keys, len(in.tracks)), tallies: make([]tally, len(in.tracks))}
+// change is what happens to the samples of one KID.
+type change struct {
+	old, new *ciphers // new is nil where they are only decrypted
+	newKID   key.KID
 }
 
-func (in *Init) encrypted() bool {
-	for i := range in.tracks {
-		if in.tracks[i].Encrypted {
-			return true
-		}
+func newPass(in *Init, known Readings) pass {
+	return pass{in: in, keys: map[key.KID]*change{}, known: known, kidIndex: map[key.KID]int{},
+		readings: make([]Readings, len(in.tracks))}
+}
+
+// begin starts an object: nothing is counted yet.
+func (p *pass) begin() {
+	p.counters, p.kept, p.notes = p.counters[:0], p.kept[:0], p.notes[:0]
+	p.count, p.protected, p.read = 0, 0, Readings{}
+}
+
+// prepare looks up the keys of the samples that were scanned, whose bytes begin
+// at base, and says how many there are to decrypt.
+func (p *pass) prepare(samples []sample, base int, src []byte) (int, error) {
+	p.use = p.use[:0]
+	for i := range p.seg.prots {
+		p.use = append(p.use, p.keys[p.seg.prots[i].kid])
 	}
-	return false
-}
-
-// begin scans the object and counts what there is to decrypt.
-func (p *pass) begin(object string, src []byte) error {
-	if err := p.seg.scan(p.in, object, src); err != nil {
-		return err
+	for len(p.tallies) < len(p.seg.prots) {
+		p.tallies = append(p.tallies, tally{})
+	}
+	if err := p.checkBare(base, src); err != nil {
+		return 0, err
 	}
 	clear(p.tallies)
-	p.counters = p.counters[:0]
-	p.count, p.protected = 0, 0
-	for i := range p.seg.samples {
-		sm := &p.seg.samples[i]
-		if p.keys[sm.track].old == nil {
+	n := 0
+	for i := range samples {
+		if k := p.use[samples[i].prot]; k != nil {
+			n++
+		} else {
+			p.kept = appendKID(p.kept, p.seg.prots[samples[i].prot].kid)
+		}
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	return n, p.decideReadings(samples, base, src)
+}
+
+// checkBare looks at the samples without an IV. They stay as they are, which is
+// right for a clear lead; media whose IVs were lost must not get new KIDs, as if
+// anybody could decrypt it.
+func (p *pass) checkBare(base int, src []byte) error {
+	clear(p.tallies)
+	for i := range p.seg.bare {
+		sm := &p.seg.bare[i]
+		if sm.data < base || sm.end() > base+len(src) {
 			continue
 		}
-		p.count++
+		prot := &p.seg.prots[sm.prot]
+		p.msg.reset()
+		p.msg.add(0, int(sm.size))
+		t := &p.tallies[prot.pool]
+		t.look(prot.codec, src[sm.data-base:sm.end()-base], p.msg.runs, p.msg.size)
+		if t.weigh().Against > 0 {
+			return p.seg.unsupported(sm.data, "sample %d has no IV and is not clear media: nobody can decrypt it", sm.index)
+		}
 	}
 	return nil
 }
 
-// transform makes p.clear of src, with every IV zeroed, and tallies it; with out
-// it makes that too, under the new keys and the IVs of place. It goes sample by
-// sample, so that a sample is still in the cache when it is encrypted again; the
-// samples are in the order of their data.
-func (p *pass) transform(src, out []byte, place Place) {
-	p.clear = grow(p.clear, len(src))
-	pos := 0
-	for i := range p.seg.samples {
-		sm := &p.seg.samples[i]
-		k := &p.keys[sm.track]
-		if k.old == nil {
+// transform makes cl of src, decrypted, and tallies it; with out it makes that
+// too, under the new keys and the IVs of place. All three are the bytes from
+// base on. It goes sample by sample, so that a sample is still in the cache when
+// it is encrypted again; the samples are in the order of their data.
+func (p *pass) transform(samples []sample, base int, src, cl, out []byte, place Place) {
+	pos := base
+	for i := range samples {
+		sm := &samples[i]
+		k := p.use[sm.prot]
+		if k == nil {
 			continue
 		}
-		from, to := sm.data, sm.data+sm.size
-		copy(p.clear[pos:from], src[pos:from])
-		iv := p.getIV(src, sm)
-		p.ranges(sm)
-		p.protected += int64(p.size)
-		p.counters = appendCounters(p.counters, p.keyIndex(sm.track), iv, p.size, sm.index)
-		k.old.Start(iv, p.size)
-		crypt(k.old, p.clear[from:to], src[from:to], p.parts)
-		p.tallies[sm.track].look(&p.in.tracks[sm.track], p.clear[from:to], p.parts)
+		from, to := sm.data, sm.end()
+		copy(cl[pos-base:from-base], src[pos-base:])
+		prot := &p.seg.prots[sm.prot]
+		p.fill(&p.seg, sm)
+		p.count++
+		p.protected += int64(p.msg.size)
+		if prot.scheme.ctr() {
+			p.counters = appendCounters(p.counters, p.keyIndex(prot.kid), p.msg.iv, p.msg.size, int(sm.index))
+			p.msg.carry = p.carries(sm, src[from-base:to-base])
+		}
+		p.msg.decrypt(k.old, prot.scheme, cl[from-base:to-base], src[from-base:])
+		y := &p.tallies[prot.pool]
+		y.look(prot.codec, cl[from-base:to-base], p.msg.runs, p.msg.size)
+		p.msg.firsts(&y.first, prot, cl[from-base:to-base], src[from-base:to-base])
 		if out != nil {
-			copy(out[pos:from], src[pos:from])
-			k.new.Start(place.iv(sm.index), p.size)
-			crypt(k.new, out[from:to], p.clear[from:to], p.parts)
+			copy(out[pos-base:from-base], src[pos-base:])
+			p.msg.carry = false
+			if prot.scheme.ctr() {
+				p.msg.iv = place.iv(int(sm.index))
+			}
+			p.msg.encrypt(k.new, prot.scheme, out[from-base:to-base], cl[from-base:])
 		}
 		pos = to
 	}
-	copy(p.clear[pos:], src[pos:])
+	copy(cl[pos-base:], src[pos-base:])
 	if out != nil {
-		copy(out[pos:], src[pos:])
+		copy(out[pos-base:], src[pos-base:])
 	}
-	p.putIVs(out, place)
 }
 
-// putIVs comes after all copying: an IV may stand on either side of its sample.
-func (p *pass) putIVs(out []byte, place Place) {
-	for i := range p.seg.samples {
-		sm := &p.seg.samples[i]
-		if p.keys[sm.track].old == nil {
+// fill sets p.msg to the encrypted bytes of sm and its IV.
+func (p *pass) fill(s *segment, sm *sample) {
+	prot := &s.prots[sm.prot]
+	var table []byte
+	if sm.nsubs > 0 {
+		table = s.at(sm.subs, 6*int(sm.nsubs))
+	}
+	p.msg.fill(prot, int(sm.size), int(sm.nsubs), table, p.readings[prot.track])
+	p.msg.carry = false
+	if p.msg.iv = prot.constant; prot.ivSize > 0 {
+		// 8 bytes are followed by a zero block counter (ISO/IEC 23001-7 §9.1).
+		p.msg.iv = [16]byte{}
+		copy(p.msg.iv[:], s.at(sm.iv, prot.ivSize)[:prot.ivSize])
+	}
+}
+
+// putIVs writes the IVs of CTR samples where the old ones stand and over their
+// copies, as far as they stand in b, whose first byte is base: those of place in
+// a new object, zeros in its clear form (zero true). CBC schemes keep their IVs:
+// the key is new.
+func (p *pass) putIVs(samples []sample, b []byte, base int, place Place, zero bool) {
+	for i := range samples {
+		sm := &samples[i]
+		prot := &p.seg.prots[sm.prot]
+		if p.use[sm.prot] == nil || !prot.scheme.ctr() {
 			continue
 		}
-		p.putIV(p.clear, sm, [16]byte{})
-		if out != nil {
-			p.putIV(out, sm, place.iv(sm.index))
+		var iv [16]byte
+		if !zero {
+			iv = place.iv(int(sm.index))
 		}
+		put := func(at int) {
+			if at > 0 && at >= base && at+prot.ivSize <= base+len(b) {
+				copy(b[at-base:], iv[:prot.ivSize])
+			}
+		}
+		put(sm.iv)
+		put(sm.copies[0])
+		put(sm.copies[1])
+	}
+}
+
+// putNames writes the new KIDs into out, and blanks in cl what names a key: the
+// clear form is the same before a rekey and after.
+func (p *pass) putNames(out, cl []byte, ch key.Changes) (notUpdated []string, err error) {
+	blankNames(cl, p.seg.base, p.seg.kidAt, p.seg.pssh)
+	if out == nil {
+		return nil, nil
+	}
+	putKIDs(out, p.seg.base, p.seg.kidAt, ch)
+	return p.seg.rekeyPSSH(out, p.seg.pssh, ch)
+}
+
+func blankNames(cl []byte, base int, kidAt []int, boxes []psshBox) {
+	for _, at := range kidAt {
+		clear(cl[at-base : at-base+16])
+	}
+	for i := range boxes {
+		clear(cl[boxes[i].body-base : boxes[i].end-base])
 	}
 }
 
@@ -117,152 +213,64 @@ func grow(b []byte, n int) []byte {
 	return b[:n]
 }
 
-// keyIndex is the first track with the same KID: counters meet by key.
-func (p *pass) keyIndex(t int) int {
-	for i := range p.in.tracks[:t] {
-		if p.in.tracks[i].Encrypted && p.in.tracks[i].KID == p.in.tracks[t].KID {
-			return i
-		}
+// keyIndex numbers the keys: counters meet by key.
+func (p *pass) keyIndex(kid key.KID) int {
+	i, ok := p.kidIndex[kid]
+	if !ok {
+		i = len(p.kidIndex)
+		p.kidIndex[kid] = i
 	}
-	return t
+	return i
 }
 
-// ranges sets p.parts and p.size to the protected ranges of sm.
-func (p *pass) ranges(sm *sample) {
-	p.parts, p.size = p.parts[:0], 0
-	if sm.nsubs == 0 {
-		p.parts, p.size = append(p.parts, span{0, sm.size}), sm.size
-		return
-	}
-	at := 0
-	for i := range sm.nsubs {
-		sub := sm.subs + 6*i
-		at += p.seg.clearBytes(sub)
-		n := p.seg.protectedBytes(sub)
-		if n > 0 {
-			p.parts = append(p.parts, span{at, at + n})
-		}
-		at += n
-		p.size += n
-	}
-}
-
-// crypt runs one sample's key stream over its protected ranges, which are one
-// message (ISO/IEC 23001-7 §9.5.1), and copies the rest.
-func crypt(c *aesbulk.CTR, dst, src []byte, parts []span) {
-	at := 0
-	for _, x := range parts {
-		copy(dst[at:x.from], src[at:x.from])
-		c.XOR(dst[x.from:x.to], src[x.from:x.to])
-		at = x.to
-	}
-	copy(dst[at:], src[at:])
-}
-
-// getIV reads a sample's IV; 8 bytes are followed by a zero block counter
-// (ISO/IEC 23001-7 §9.1).
-func (p *pass) getIV(b []byte, sm *sample) (iv [16]byte) {
-	copy(iv[:], b[sm.iv:sm.iv+p.in.tracks[sm.track].IVSize])
-	return iv
-}
-
-// putIV writes a sample's IV where the old one stands, and over its copies.
-func (p *pass) putIV(b []byte, sm *sample, iv [16]byte) {
-	n := p.in.tracks[sm.track].IVSize
-	copy(b[sm.iv:], iv[:n])
-	for _, at := range sm.copies {
-		if at != 0 {
-			copy(b[at:], iv[:n])
-		}
-	}
-}
-
-// result weighs the evidence and looks for what is odd.
-func (p *pass) result(src []byte) (Result, error) {
-	res := Result{Clear: p.clear, Samples: p.count, Protected: p.protected, Evidence: p.weigh()}
-	if res.Evidence.Verdict() == evidence.Wrong {
-		res.Stored = p.stored(src)
-	}
-	if res.Stored.Verdict() == evidence.Right {
-		return Result{}, p.seg.fail(ErrClear, 0, "%d bytes signalled as encrypted are clear media as they stand", p.protected)
-	}
+// findings lists what is odd about the object.
+func (p *pass) findings() []Finding {
+	list := slices.Clone(p.notes)
 	if n, first := reuse(p.counters); n > 0 {
-		res.Findings = append(res.Findings, Finding{p.seg.object, FindingIVReuse, first, n,
+		list = append(list, Finding{p.seg.object, FindingIVReuse, first, n,
 			fmt.Sprintf("%d samples use counter blocks that another sample of the object uses under the same key", n)})
 	}
 	if p.seg.mismatch > 0 {
-		res.Findings = append(res.Findings, Finding{p.seg.object, FindingIVCopies, 0, p.seg.mismatch,
+		list = append(list, Finding{p.seg.object, FindingIVCopies, 0, p.seg.mismatch,
 			"the IVs in senc or its PIFF copy differ from those that saio points at"})
 	}
-	return res, nil
+	return list
 }
 
-// stored tallies src as if it were clear.
-func (p *pass) stored(src []byte) evidence.Evidence {
+// stored tallies src, whose first byte is base, as if it were clear.
+func (p *pass) stored(samples []sample, base int, src []byte) []tally {
 	clear(p.tallies)
-	for i := range p.seg.samples {
-		sm := &p.seg.samples[i]
-		if p.keys[sm.track].old == nil {
+	for i := range samples {
+		sm := &samples[i]
+		if p.use[sm.prot] == nil {
 			continue
 		}
-		p.ranges(sm)
-		p.tallies[sm.track].look(&p.in.tracks[sm.track], src[sm.data:sm.data+sm.size], p.parts)
+		p.fill(&p.seg, sm)
+		prot := &p.seg.prots[sm.prot]
+		p.tallies[prot.pool].look(prot.codec, src[sm.data-base:sm.end()-base], p.msg.runs, p.msg.size)
 	}
-	return p.weigh()
+	return p.tallies
 }
 
-// weigh pools the tracks: everything against, and for the key only as much as
-// the weakest track says.
+// weigh pools what was tallied: everything against, and for the key only as
+// much as the weakest of tracks and KIDs says.
 func (p *pass) weigh() evidence.Evidence {
-	var sum evidence.Evidence
-	first := true
+	var list []evidence.Evidence
 	for i := range p.tallies {
-		if p.tallies[i].bytes == 0 {
-			continue
+		if p.tallies[i].bytes > 0 {
+			list = append(list, p.tallies[i].weigh())
 		}
-		e := p.tallies[i].weigh()
+	}
+	return weakest(list)
+}
+
+func weakest(list []evidence.Evidence) (sum evidence.Evidence) {
+	for i, e := range list {
 		sum.Against += e.Against
 		sum.Bytes += e.Bytes
-		if first || e.ForLog10 > sum.ForLog10 {
+		if i == 0 || e.ForLog10 > sum.ForLog10 {
 			sum.ForLog10 = e.ForLog10
 		}
-		first = false
 	}
 	return sum
-}
-
-// Decrypter gives the canonical clear form of segments.
-type Decrypter struct{ pass }
-
-// NewDecrypter returns a Decrypter for in. Every encrypted track must have its
-// key in ks.
-func NewDecrypter(in *Init, ks map[key.KID]key.ContentKey) (*Decrypter, error) {
-	if err := in.Supported(); err != nil {
-		return nil, err
-	}
-	d := &Decrypter{newPass(in)}
-	for i := range in.tracks {
-		t := &in.tracks[i]
-		if !t.Encrypted {
-			continue
-		}
-		k, ok := ks[t.KID]
-		if !ok || k.IsZero() {
-			return nil, in.missing(t, "no key")
-		}
-		d.keys[i].old = aesbulk.NewCTR(k.Block())
-	}
-	return d, nil
-}
-
-// Segment decrypts one object; Out of the Result is nil.
-func (d *Decrypter) Segment(object string, src []byte) (Result, error) {
-	if !d.in.encrypted() {
-		return Result{Clear: src}, nil
-	}
-	if err := d.begin(object, src); err != nil {
-		return Result{}, err
-	}
-	d.transform(src, nil, Place{})
-	return d.result(src)
 }

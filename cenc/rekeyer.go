@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 
-	"github.com/seed-6133abe0/rekey/aesbulk"
 	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/key"
 )
@@ -13,13 +12,14 @@ import (
 type Result struct {
 	// Out is the rekeyed object; nil from a Decrypter.
 	Out []byte
-	// Clear is the canonical clear form: the object with the samples decrypted
-	// and their IVs zeroed, and nothing else changed, so that an object before
-	// and after rekeying has the same. Tracks whose KID does not change stay as
-	// they are in it.
+	// Clear is the canonical clear form: the object with the samples decrypted,
+	// their IVs under AES-CTR zeroed, and zeros for every KID in a sample group
+	// and for the content of every pssh box in moof. Nothing else is changed, so
+	// that an object before and after rekeying has the same. Samples whose KID
+	// does not change stay as they are in it.
 	Clear []byte
-	// Samples counts the protected samples of the tracks that were decrypted,
-	// Protected their protected bytes.
+	// Samples counts the protected samples that were decrypted, Protected their
+	// encrypted bytes.
 	Samples   int
 	Protected int64
 	// Evidence says whether the old key was the right one. With several KIDs in
@@ -28,15 +28,20 @@ type Result struct {
 	// Stored says the same of the bytes as they were stored, looked at as if they
 	// were clear. It is left empty unless Evidence is Wrong. Pooled over a track
 	// it tells clear media in disguise where one object is too little to.
-	Stored   evidence.Evidence
+	Stored evidence.Evidence
+	// Readings is how cens samples were read; zero where the question did not
+	// come up.
+	Readings Readings
 	Findings []Finding
+	// Kept lists the KIDs of protected samples that were left as they are.
+	Kept []key.KID
 }
 
 // Finding is something a person should know about the old media. It stops
 // nothing.
 type Finding struct {
 	Object string
-	Code   string // iv-reuse, iv-copies
+	Code   string // iv-reuse, iv-copies, counter-carry, counter-wrap
 	Sample int    // the first sample concerned, by index in the object
 	Count  int    // samples concerned
 	Reason string
@@ -46,44 +51,59 @@ type Finding struct {
 const (
 	FindingIVReuse  = "iv-reuse"
 	FindingIVCopies = "iv-copies"
+	FindingCarry    = "counter-carry"
+	FindingWrap     = "counter-wrap"
 )
+
+// Options say what the media itself may be too short to tell.
+type Options struct {
+	// Readings are what was found in other objects of the same track.
+	Readings Readings
+}
 
 // Rekeyer rekeys the segments of one init section. It keeps its buffers, so
 // there is one for each goroutine.
 type Rekeyer struct {
 	pass
+	changes key.Changes
 	out     []byte
-	scratch [4096]byte
 }
 
-// NewRekeyer returns a Rekeyer for the tracks of in whose KID is in ch. It
+// NewRekeyer returns a Rekeyer for the samples of in whose KID is in ch. It
 // refuses what in.Supported refuses, and changes that change nothing: a KID or
 // key that stays.
-func NewRekeyer(in *Init, ch key.Changes) (*Rekeyer, error) {
+func NewRekeyer(in *Init, ch key.Changes, o Options) (*Rekeyer, error) {
 	if err := in.Supported(); err != nil {
 		return nil, err
 	}
-	r := &Rekeyer{pass: newPass(in)}
-	for i := range in.tracks {
-		t := &in.tracks[i]
-		c, ok := ch[t.KID]
-		if !t.Encrypted || !ok {
-			continue
-		}
-		if c.Old.IsZero() || c.New.IsZero() {
-			return nil, in.missing(t, "the change has no old or no new key")
-		}
-		if c.NewKID == t.KID || c.New.Equal(c.Old) {
-			return nil, in.missing(t, "the change keeps the KID or the key")
-		}
-		r.keys[i] = keys{old: aesbulk.NewCTR(c.Old.Block()), new: aesbulk.NewCTR(c.New.Block())}
-	}
-	return r, nil
+	r := &Rekeyer{pass: newPass(in, o.Readings), changes: ch}
+	return r, r.addChanges(ch)
 }
 
-// missing is an ErrMissingKey about one track.
-func (in *Init) missing(t *track, reason string) error {
-	return &Error{in.object, "moov/trak", 0, fmt.Sprintf("KID %v: %s", t.KID, reason), ErrMissingKey}
+func (p *pass) addChanges(ch key.Changes) error {
+	newKIDs := map[key.KID]key.ContentKey{}
+	for kid, c := range ch {
+		if c.Old.IsZero() || c.New.IsZero() {
+			return p.in.missing(kid, "the change has no old or no new key")
+		}
+		if c.NewKID == kid || c.New.Equal(c.Old) {
+			return p.in.missing(kid, "the change keeps the KID or the key")
+		}
+		if _, ok := ch[c.NewKID]; ok {
+			return p.in.missing(kid, "the new KID is the old one of another change")
+		}
+		if k, ok := newKIDs[c.NewKID]; ok && !k.Equal(c.New) {
+			return p.in.missing(kid, "the new KID stands for two keys")
+		}
+		newKIDs[c.NewKID] = c.New
+		p.keys[kid] = &change{newCiphers(c.Old.Block()), newCiphers(c.New.Block()), c.NewKID}
+	}
+	return nil
+}
+
+// missing is an ErrMissingKey about one key.
+func (in *Init) missing(kid key.KID, reason string) error {
+	return &Error{in.object, "moov", 0, fmt.Sprintf("KID %v: %s", kid, reason), ErrMissingKey}
 }
 
 // Segment rekeys one object: decrypt, look at the evidence, encrypt under the
@@ -94,69 +114,101 @@ func (in *Init) missing(t *track, reason string) error {
 // ErrClear is returned when the stored bytes are positively right and the
 // decrypted ones positively wrong: the media is not encrypted at all.
 func (r *Rekeyer) Segment(p Place, src []byte) (Result, error) {
-	if !r.in.encrypted() {
+	r.begin()
+	if !r.in.Encrypted() {
 		return Result{Out: src, Clear: src}, nil
 	}
-	if err := r.begin(p.Object, src); err != nil {
+	if err := r.seg.scan(r.in, p.Object, src); err != nil {
 		return Result{}, err
 	}
-	if r.count == 0 {
-		return Result{Out: src, Clear: src}, nil
-	}
-	if p.Number > maxNumber || r.seg.total-1 > maxIndex {
-		return Result{}, r.seg.fail(ErrLimit, 0, "object %d with %d samples: numbers of IVs have 24 bits", p.Number, r.seg.total)
-	}
-	r.out = grow(r.out, len(src))
-	r.transform(src, r.out, p)
-	if err := r.verify(p); err != nil {
-		return Result{}, err
-	}
-	res, err := r.result(src)
+	n, err := r.prepare(r.seg.samples, 0, src)
 	if err != nil {
 		return Result{}, err
 	}
+	if n == 0 && len(r.seg.kidAt)+len(r.seg.pssh) == 0 {
+		return Result{Out: src, Clear: src, Kept: r.kept}, nil
+	}
+	if err := p.check(&r.seg); err != nil {
+		return Result{}, err
+	}
+	r.clear, r.out = grow(r.clear, len(src)), grow(r.out, len(src))
+	r.transform(r.seg.samples, 0, src, r.clear, r.out, p)
+	if err := r.finish(p); err != nil {
+		return Result{}, err
+	}
+	res, err := r.result(src)
 	res.Out = r.out
+	return res, err
+}
+
+// finish writes the IVs and names after all copying, for they may stand on
+// either side of their samples, and reads the result again.
+func (r *Rekeyer) finish(p Place) error {
+	r.putIVs(r.seg.samples, r.clear, r.seg.base, p, true)
+	r.putIVs(r.seg.samples, r.out, r.seg.base, p, false)
+	if _, err := r.putNames(r.out, r.clear, r.changes); err != nil {
+		return err
+	}
+	r.check.reset(r.in, p.Object, r.out, r.seg.base, r.seg.first)
+	if err := r.check.scanWindow(); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	return r.verify(r.seg.samples, r.check.samples, r.seg.base, r.out, r.clear)
+}
+
+// result weighs the evidence of one object.
+func (p *pass) result(src []byte) (Result, error) {
+	res := Result{Clear: p.clear, Samples: p.count, Protected: p.protected, Evidence: p.weigh(), Readings: p.read, Kept: p.kept}
+	if res.Evidence.Verdict() == evidence.Wrong {
+		p.stored(p.seg.samples, 0, src)
+		res.Stored = p.weigh()
+	}
+	if res.Stored.Verdict() == evidence.Right {
+		return Result{}, p.seg.fail(ErrClear, 0, "%d bytes signalled as encrypted are clear media as they stand", p.protected)
+	}
+	res.Findings = p.findings()
 	return res, nil
 }
 
-// verify reads r.out as a stranger would, decrypts it and compares it with
-// r.clear, byte for byte.
-func (r *Rekeyer) verify(p Place) error {
-	if err := r.check.scan(r.in, p.Object, r.out); err != nil {
-		return fmt.Errorf("verify: %w", err)
+// verify reads samples as a stranger would, from the second scan, decrypts them
+// and compares them with their clear form, byte for byte. out and cl begin at
+// base.
+func (p *pass) verify(old, samples []sample, base int, out, cl []byte) error {
+	if len(samples) != len(old) || len(p.check.prots) != len(p.seg.prots) {
+		return p.check.fail(ErrVerify, base, "%d samples became %d", len(old), len(samples))
 	}
-	if len(r.check.samples) != len(r.seg.samples) {
-		return r.check.fail(ErrVerify, 0, "%d samples became %d", len(r.seg.samples), len(r.check.samples))
-	}
-	for i := range r.check.samples {
-		sm := &r.check.samples[i]
-		k := &r.keys[sm.track]
-		if *sm != r.seg.samples[i] {
-			return r.check.fail(ErrVerify, sm.data, "sample %d is not where it was", sm.index)
+	for i := range p.check.prots {
+		if !p.renamed(i) {
+			return p.check.fail(ErrVerify, base, "the samples of KID %v are under KID %v now", p.seg.prots[i].kid, p.check.prots[i].kid)
 		}
-		if k.new == nil {
+	}
+	for i := range samples {
+		sm := &samples[i]
+		if *sm != old[i] {
+			return p.check.fail(ErrVerify, sm.data, "sample %d is not where it was", sm.index)
+		}
+		k := p.use[sm.prot]
+		if k == nil {
 			continue
 		}
-		r.ranges(sm)
-		k.new.Start(r.getIV(r.out, sm), r.size)
-		for _, part := range r.parts {
-			if !r.same(k.new, span{sm.data + part.from, sm.data + part.to}) {
-				return r.check.fail(ErrVerify, sm.data, "sample %d does not decrypt to its clear bytes", sm.index)
-			}
+		p.fill(&p.check, sm)
+		p.scratch = grow(p.scratch, int(sm.size))
+		p.msg.decrypt(k.new, p.seg.prots[sm.prot].scheme, p.scratch, out[sm.data-base:sm.end()-base])
+		if !bytes.Equal(p.scratch, cl[sm.data-base:sm.end()-base]) {
+			return p.check.fail(ErrVerify, sm.data, "sample %d does not decrypt to its clear bytes", sm.index)
 		}
 	}
 	return nil
 }
 
-// same takes the key stream over x of r.out and compares with r.clear.
-func (r *Rekeyer) same(c *aesbulk.CTR, x span) bool {
-	for x.from < x.to {
-		n := min(len(r.scratch), x.to-x.from)
-		c.XOR(r.scratch[:n], r.out[x.from:x.from+n])
-		if !bytes.Equal(r.scratch[:n], r.clear[x.from:x.from+n]) {
-			return false
-		}
-		x.from += n
+// renamed tells whether protection i of the second scan is the first one's, and
+// its KID the new one where the object itself names it. What moov names is
+// checked where moov is written.
+func (p *pass) renamed(i int) bool {
+	was, is := p.seg.prots[i], p.check.prots[i]
+	inMoov := i < len(p.in.prots) || was.group > 0 && was.group <= localGroups
+	if k := p.use[i]; k != nil && !inMoov {
+		was.kid = k.newKID
 	}
-	return true
+	return was == is
 }

@@ -18,6 +18,12 @@ const (
 	ruleAAC       // raw_data_block: ISO/IEC 14496-3 §4.4.2
 )
 
+// codec is what a sample entry says of the structure of its clear samples.
+type codec struct {
+	rule    rule
+	nalSize int // bytes of a NAL unit's length field
+}
+
 // tally counts what the clear samples of one object show. Only bytes in
 // protected ranges count: clear bytes say nothing about the key.
 type tally struct {
@@ -36,16 +42,16 @@ type tally struct {
 	badStarts  int
 	blockEnds  int // AAC frames, by their end
 	goodBlocks int
+
+	first firsts
 }
 
-// look takes one clear sample; ranges are its protected ranges.
-func (t *tally) look(tr *track, data []byte, ranges []span) {
-	for _, r := range ranges {
-		t.bytes += int64(r.to - r.from)
-	}
-	switch tr.rule {
+// look takes one clear sample; ranges are its encrypted ranges, size bytes.
+func (t *tally) look(c codec, data []byte, ranges []span, size int) {
+	t.bytes += int64(size)
+	switch c.rule {
 	case ruleH264, ruleHEVC:
-		t.lookNAL(data, ranges, tr.nalSize)
+		t.lookNAL(data, ranges, c.nalSize)
 	case ruleAAC:
 		t.lookAAC(data, ranges)
 	}
@@ -145,7 +151,6 @@ func startCodes(b []byte) (n int) {
 // element, of which END (7) comes only last, and it ends with that id, 111, and
 // zeros to the end of the byte.
 func (t *tally) lookAAC(data []byte, ranges []span) {
-	const idEnd = 7
 	if len(data) < 2 || len(ranges) == 0 {
 		return
 	}
@@ -161,30 +166,44 @@ func (t *tally) lookAAC(data []byte, ranges []span) {
 		return
 	}
 	t.blockEnds++
-	v := binary.BigEndian.Uint16(data[len(data)-2:])
+	if endsBlock(data[len(data)-2:]) {
+		t.goodBlocks++
+	}
+}
+
+// idEnd is the id of the syntactic element that ends a raw_data_block.
+const idEnd = 7
+
+// endsBlock tells whether two bytes can be the last ones of a raw_data_block.
+func endsBlock(b []byte) bool {
+	v := binary.BigEndian.Uint16(b)
 	if v&0xff == 0 {
-		return
+		return false
 	}
 	for v&1 == 0 {
 		v >>= 1
 	}
-	if v&7 == idEnd {
-		t.goodBlocks++
-	}
+	return v&7 == idEnd
 }
 
 // weigh turns the counts of one object into evidence. Some real media break
 // their own rules all over (zeros after every NAL unit, no emulation
 // prevention); a wrong key breaks them at the rate of random bytes. What is
 // broken far more often than that counts for nothing.
-func (t *tally) weigh() evidence.Evidence {
+func (t *tally) weigh() (e evidence.Evidence) {
 	const (
 		endsZero = 1.0 / 256                           // a random byte is 0
 		isCode   = (3 + 252.0/256) / (256 * 256 * 256) // a random position is a code
 		endsWell = 0.25 * 255 / 256                    // a random frame ends as a block does
 	)
-	var e evidence.Evidence
 	e.Look(t.bytes)
+	credit(&e, t.first.log10())
+	skewed := e.ForLog10 < -15
+	defer func() {
+		if skewed { // the key is right: it is the media that breaks its codec's rules
+			e.Against = 0
+		}
+	}()
 	e.Against += t.brokenChain + t.badHeader + t.badStarts
 	if e.Against == 0 {
 		credit(&e, t.lengthLog10)
@@ -209,7 +228,7 @@ func (t *tally) weigh() evidence.Evidence {
 		switch {
 		case share > 0.9:
 			credit(&e, -n*divergence(share, endsWell)*math.Log10E)
-		case n >= 16 && share > 0.05 && share < 0.5:
+		case n >= 48 && share > 0.05 && share < 0.36:
 			e.Against += t.blockEnds - t.goodBlocks
 		}
 	}

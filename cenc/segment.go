@@ -6,50 +6,90 @@ import "slices"
 // hostile object can claim; a minute of PCM, one sample a frame, would reach it.
 const maxSamples = 1 << 21
 
-// sample is one sample of an encrypted track that has auxiliary information:
-// places in the object, all of them checked.
+// sampleBytes is the memory of a sample; a hostile object must not claim many
+// times its own size in samples of a byte or none.
+const sampleBytes = 64
+
+// sample is one protected sample: places in the object, all of them checked.
 type sample struct {
-	data, size int
-	iv         int // where its IV stands
-	copies     [2]int
-	subs       int // where its subsample table stands
-	nsubs      int // 0: the whole sample is protected
-	track      int // index in Init.tracks
-	index      int // among all samples of the object
+	data   int // where its bytes begin
+	iv     int // where its IV stands; 0 where the IV is constant
+	copies [2]int
+	subs   int // where its subsample table stands
+	size   uint32
+	prot   int32 // index in segment.prots
+	index  int32 // among all samples of the object
+	nsubs  uint16
+	known  bool // has auxiliary information
 }
+
+func (sm *sample) end() int { return sm.data + int(sm.size) }
 
 // span is a run of bytes, from inclusive, to exclusive.
 type span struct{ from, to int }
 
-// segment is what a scan finds in one object. It is reused from object to
-// object and allocates only to grow.
+// segment is what a scan finds in one object, or in one window of a file. It is
+// reused and allocates only to grow.
 type segment struct {
 	reader
 	in       *Init
-	samples  []sample // in the order of their data
-	total    int      // samples of all tracks, with auxiliary information or not
-	mismatch int      // samples whose copies of the IV differ
+	samples  []sample     // the protected ones, in the order of their data
+	bare     []sample     // without the IV that their protection asks for
+	prots    []protection // in.prots, then those of the trafs' groups
+	first    int          // index of the window's first sample
+	total    int          // samples of all tracks, protected or not
+	mismatch int          // samples whose copies of the IV differ
 
-	mdats []span
-	spans []span // sample data and IVs: must not overlap
-	traf  traf
+	kidAt []int // where a KID stands in moof: seig, PIFF's override
+	pssh  []psshBox
+
+	mdats  []span
+	spans  []span // sample data and IVs: must not overlap
+	traf   traf
+	groups []groupRun
+	side   []piece          // auxiliary information outside the window
+	load   func(span) error // appends such a piece to side; nil: there are none
+
+	// probe has the scan stop at what a moof alone can tell: how far its media
+	// reaches, and the KIDs it names.
+	probe bool
+	reach int
 }
 
-// scan finds every protected sample of an object.
-func (s *segment) scan(in *Init, object string, b []byte) error {
-	s.in, s.object, s.b = in, object, b
+// piece is a run of the object's bytes kept beside the window.
+type piece struct {
+	from int
+	b    []byte
+}
+
+// reset makes s ready for one object; first is the index of its first sample.
+func (s *segment) reset(in *Init, object string, b []byte, base, first int) {
+	s.in, s.object, s.b, s.base = in, object, b, base
 	s.path, s.samples, s.mdats, s.spans = s.path[:0], s.samples[:0], s.mdats[:0], s.spans[:0]
-	s.total, s.mismatch = 0, 0
+	s.prots = append(s.prots[:0], in.prots...)
+	s.bare = s.bare[:0]
+	s.kidAt, s.pssh, s.side = s.kidAt[:0], s.pssh[:0], s.side[:0]
+	s.first, s.total, s.mismatch = first, first, 0
+}
+
+// scan finds every protected sample of an object that is a segment.
+func (s *segment) scan(in *Init, object string, b []byte) error {
+	s.reset(in, object, b, 0, 0)
+	return s.scanWindow()
+}
+
+// scanWindow finds the samples of the moofs in the window.
+func (s *segment) scanWindow() error {
 	moofs, err := s.scanTop()
 	if err != nil {
 		return err
 	}
 	if moofs == 0 {
-		return s.malformed(0, "no moof")
+		return s.malformed(s.base, "no moof")
 	}
-	at := 0
+	at := s.base
 	for i := 0; i < moofs; {
-		x, err := s.box(at, len(b))
+		x, err := s.box(at, s.end())
 		if err != nil {
 			return err
 		}
@@ -64,17 +104,22 @@ func (s *segment) scan(in *Init, object string, b []byte) error {
 		}
 		s.pop()
 	}
+	s.sort()
+	return s.checkSpans()
+}
+
+// sort puts the samples in the order of their data.
+func (s *segment) sort() {
 	byData := func(a, b sample) int { return a.data - b.data }
 	if !slices.IsSortedFunc(s.samples, byData) {
 		slices.SortStableFunc(s.samples, byData)
 	}
-	return s.checkSpans()
 }
 
 // scanTop lists the mdats, which may stand on either side of their moof.
 func (s *segment) scanTop() (moofs int, err error) {
-	for at := 0; at < len(s.b); {
-		x, err := s.box(at, len(s.b))
+	for at := s.base; at < s.end(); {
+		x, err := s.box(at, s.end())
 		if err != nil {
 			return 0, err
 		}
@@ -84,8 +129,12 @@ func (s *segment) scanTop() (moofs int, err error) {
 			moofs++
 		case typeMdat:
 			s.mdats = append(s.mdats, span{x.body, x.end})
-		case typeMoov, typePssh:
+		case typeMoov:
 			return 0, s.unsupported(x.start, "%v in a segment", x.typ)
+		case typePssh, typeUuid:
+			if s.isPSSH(x) {
+				return 0, s.unsupported(x.start, "pssh beside moof, where no player reads it")
+			}
 		}
 	}
 	return moofs, nil
@@ -99,18 +148,23 @@ func (s *segment) scanMoof(moof box) error {
 			return err
 		}
 		at = x.end
-		switch x.typ {
-		case typePssh:
-			s.push(typePssh, 0)
-			return s.unsupported(x.start, "pssh inside moof: keys that change within the track")
-		case typeTraf:
+		switch {
+		case s.isPSSH(x):
+			s.push(x.typ, len(s.pssh))
+			if s.pssh, err = s.appendPSSH(s.pssh, x); err == nil {
+				err = s.pssh[len(s.pssh)-1].unsupported
+			}
+		case x.typ == typeTraf:
 			s.push(typeTraf, trafs)
 			trafs++
-			if base, err = s.scanTraf(moof, x, base); err != nil {
-				return err
-			}
-			s.pop()
+			base, err = s.scanTraf(moof, x, base)
+		default:
+			continue
 		}
+		if err != nil {
+			return err
+		}
+		s.pop()
 	}
 	return nil
 }
@@ -135,4 +189,17 @@ func (s *segment) inMdat(x span) bool {
 		}
 	}
 	return false
+}
+
+// at gives the object's bytes from offset from on, of which n are there: in the
+// window, or in a piece beside it.
+func (s *segment) at(from, n int) []byte {
+	if from >= s.base && from+n <= s.end() {
+		return s.b[from-s.base:]
+	}
+	i, found := slices.BinarySearchFunc(s.side, from, func(p piece, at int) int { return p.from - at })
+	if !found {
+		i--
+	}
+	return s.side[i].b[from-s.side[i].from:]
 }

@@ -111,3 +111,12 @@ func read(t testing.TB, tree fs.FS, name string) []byte {
 	}
 	return b
 }
+
+func placeOf(t testing.TB, object string, track uint16, number uint32) Place {
+	t.Helper()
+	ivs, err := StructuredIVs(track, number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Place{Object: object, IVs: ivs}
+}

@@ -16,20 +16,38 @@ const (
 	trunCTO        = 0x800
 )
 
-// piff is the usertype of PIFF's sample encryption box, the senc of its day.
-const piff = "\xa2\x39\x4f\x52\x5a\x9b\x4f\x14\xa2\x44\x6c\x42\x7c\x64\x8d\xf4"
-
 // traf is the track fragment being scanned.
 type traf struct {
 	box
 	track int
-	size  uint32 // default sample size
-	base  int    // of data offsets
-	first int    // index in segment.samples of its first sample
+	entry int        // index of the sample entry in the track
+	mixed []entryRun // of a progressive file: the entry of each sample
+	size  uint32     // default sample size
+	base  int        // of data offsets
+	first int        // index in segment.samples of its first sample
+	known []knownGroup
 	truns []trun
-	senc, piff,
-	saiz, saio box
-	saioWide bool
+
+	senc, piff, saiz, saio, groups box
+	seigs                          descriptions
+}
+
+// knownGroup is a sample group that was looked up: its index in segment.prots.
+type knownGroup struct {
+	group uint32
+	entry int
+	prot  int
+}
+
+// entryRun is a run of samples of one sample entry.
+type entryRun struct{ entry, count int }
+
+func (t *traf) addEntry(entry, count int) {
+	if n := len(t.mixed); n > 0 && t.mixed[n-1].entry == entry {
+		t.mixed[n-1].count += count
+		return
+	}
+	t.mixed = append(t.mixed, entryRun{entry, count})
 }
 
 // trun is one run: its samples are segment.samples[first:first+count].
@@ -39,7 +57,7 @@ type trun struct{ first, count int }
 // say; the value returned is where it lies for the next one (§8.8.7.1).
 func (s *segment) scanTraf(moof, x box, prev int) (int, error) {
 	t := &s.traf
-	*t = traf{box: x, track: -1, first: len(s.samples), truns: t.truns[:0]}
+	*t = traf{box: x, track: -1, first: len(s.samples), known: t.known[:0], truns: t.truns[:0], mixed: t.mixed[:0]}
 	if err := s.scanTfhd(moof, prev); err != nil {
 		return 0, err
 	}
@@ -57,33 +75,57 @@ func (s *segment) scanTraf(moof, x box, prev int) (int, error) {
 			s.path[len(s.path)-1].index = runs
 			runs++
 			end, err = s.scanTrun(c, end)
-		case typeSenc:
-			err = s.once(&t.senc, c)
-		case typeSaiz, typeSaio:
-			err = s.keepAux(c)
-		case typeUuid:
-			if c.end-c.body >= 16 && string(s.b[c.body:c.body+16]) == piff {
-				err = s.once(&t.piff, box{c.typ, c.start, c.body + 16, c.end})
-			}
-		case typeSgpd, typeSbgp, typeCsgp:
-			if f := s.fields(c); isSeig(c.typ, &f) {
-				err = s.unsupported(c.start, "seig sample group: keys that change within the track")
-			}
+		default:
+			err = s.keepTrafBox(c)
 		}
 		if err != nil {
 			return 0, err
 		}
 		s.pop()
 	}
+	if s.probe {
+		return end, s.probeAux()
+	}
 	return end, s.scanAux()
 }
 
-func (s *segment) once(dst *box, x box) error {
-	if dst.end != 0 {
-		return s.malformed(x.start, "second %v in one traf", x.typ)
+// keepTrafBox keeps the place of a box that says how samples are encrypted.
+func (s *segment) keepTrafBox(c box) (err error) {
+	t := &s.traf
+	switch c.typ {
+	case typeSenc:
+		err = s.once(&t.senc, c)
+	case typeSaiz, typeSaio:
+		err = s.keepAux(&t.saiz, &t.saio, c)
+	case typeUuid:
+		if s.isUUID(c, piffSenc) {
+			err = s.once(&t.piff, box{c.typ, c.start, c.body + 16, c.end})
+		}
+	case typeSgpd:
+		if s.isSeig(c) {
+			if err = s.once(&t.seigs.box, c); err == nil {
+				err = s.keepSeigs(c)
+			}
+		}
+	case typeSbgp, typeCsgp:
+		if s.isSeig(c) {
+			err = s.once(&t.groups, c)
+		}
 	}
-	*dst = x
-	return nil
+	return err
+}
+
+// keepSeigs reads a traf's own descriptions. Their KIDs are replaced whether
+// samples use them or not.
+func (s *segment) keepSeigs(x box) (err error) {
+	if s.traf.seigs, err = s.readSgpd(x); err != nil {
+		return err
+	}
+	return s.eachSeig(s.traf.seigs, func(i int, f *fields) error {
+		_, at, err := s.seigEntry(s.traf.seigs, uint32(i), f, protection{})
+		s.kidAt = append(s.kidAt, at)
+		return err
+	})
 }
 
 // scanTfhd finds tfhd, wherever it stands in traf, and reads it.
@@ -132,12 +174,12 @@ func (s *segment) readTfhd(x, moof box, prev int) error {
 	switch {
 	case f.short:
 		return s.malformed(x.start, "tfhd ends early")
-	case base > uint64(len(s.b)):
-		return s.malformed(x.start, "base_data_offset %d is past the end of the object", base)
-	case uint64(desc) > uint64(tr.entries) || desc == 0:
-		return s.malformed(x.start, "sample entry %d of %d", desc, tr.entries)
+	case base > uint64(s.end()) && !s.probe || base > 1<<62:
+		return s.malformed(x.start, "base_data_offset %d is past the end of the bytes at hand", base)
+	case uint64(desc) > uint64(len(tr.entries)) || desc == 0:
+		return s.malformed(x.start, "sample entry %d of %d", desc, len(tr.entries))
 	}
-	t.base = int(base)
+	t.base, t.entry = int(base), int(desc-1)
 	return nil
 }
 
@@ -179,17 +221,28 @@ func (s *segment) scanTrun(x box, next int) (int, error) {
 // sizes stand every stride bytes from table, unless the default holds.
 func (s *segment) addSamples(x box, data, count, table, stride int, sized bool) (int, error) {
 	t := &s.traf
-	f := fields{b: s.b, end: x.end}
+	f := fields{b: s.b, base: s.base, end: x.end}
 	from, size := data, int(t.size)
+	encrypted := s.in.tracks[t.track].entries[t.entry] >= 0
+	if room := 4*len(s.b) + 1<<20; encrypted && !s.probe && (len(s.samples)+count)*sampleBytes > room {
+		return 0, s.fail(ErrLimit, x.start, "%d samples in %d bytes", len(s.samples)+count, len(s.b))
+	}
+	if s.probe {
+		end, err := s.probeRun(x, data, count, table, stride, sized)
+		s.reach = max(s.reach, end)
+		return end, err
+	}
 	for i := range count {
 		if sized {
 			f.at = table + i*stride
 			size = int(f.u32())
 		}
-		if data < 0 || size > len(s.b)-data {
+		if data < s.base || size > s.end()-data {
 			return 0, s.malformed(x.start, "sample %d, %d bytes at %d, lies outside the object", i, size, data)
 		}
-		s.samples = append(s.samples, sample{data: data, size: size, track: t.track, index: s.total})
+		if encrypted {
+			s.samples = append(s.samples, sample{data: data, size: uint32(size), index: int32(s.total)})
+		}
 		s.total++
 		data += size
 	}
@@ -200,4 +253,35 @@ func (s *segment) addSamples(x box, data, count, table, stride int, sized bool) 
 		s.spans = append(s.spans, span{from, data})
 	}
 	return data, nil
+}
+
+// probeRun sums the sizes of a run.
+func (s *segment) probeRun(x box, data, count, table, stride int, sized bool) (int, error) {
+	if data < 0 {
+		return 0, s.malformed(x.start, "samples at %d", data)
+	}
+	if !sized {
+		return data + count*int(s.traf.size), nil
+	}
+	f := fields{b: s.b, base: s.base, end: x.end}
+	for i := range count {
+		f.at = table + i*stride
+		data += int(f.u32())
+	}
+	return data, nil
+}
+
+// probeAux takes the KID of PIFF's override.
+func (s *segment) probeAux() error {
+	for _, x := range [...]box{s.traf.senc, s.traf.piff} {
+		if !s.overrides(x) {
+			continue
+		}
+		_, _, kidAt, err := s.override(x)
+		if err != nil {
+			return err
+		}
+		s.kidAt = append(s.kidAt, kidAt)
+	}
+	return nil
 }

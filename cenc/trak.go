@@ -4,11 +4,15 @@ package cenc
 func (in *Init) readTrak(r *reader, trak box) error {
 	var t track
 	err := r.each(trak, func(x box) error {
-		switch x.typ {
-		case typeTkhd:
+		switch {
+		case x.typ == typeTkhd:
 			return t.readTkhd(r, x)
-		case typeMdia:
+		case x.typ == typeMdia:
 			return r.inside(x, func(x box) error { return in.readMdia(r, x, &t) })
+		case x.typ == typeSenc: // ISO/IEC 23001-7 §7.2.1: in traf or trak
+			return r.once(&t.stbl.senc, x)
+		case r.isUUID(x, piffSenc):
+			return r.once(&t.stbl.piff, box{x.typ, x.start, x.body + 16, x.end})
 		}
 		return nil
 	})
@@ -20,12 +24,12 @@ func (in *Init) readTrak(r *reader, trak box) error {
 		return r.malformed(trak.start, "no tkhd, or track_ID 0")
 	case in.track(t.ID) >= 0:
 		return r.malformed(trak.start, "second track with ID %d", t.ID)
-	case t.entries == 0:
+	case len(t.entries) == 0:
 		return r.malformed(trak.start, "no sample entry")
 	}
 	t.defaultDesc = 1
 	in.tracks = append(in.tracks, t)
-	return nil
+	return in.listSeigs(r, len(in.tracks)-1)
 }
 
 // readTkhd takes the track's ID (§8.3.2).
@@ -56,65 +60,68 @@ func (in *Init) readMdia(r *reader, x box, t *track) error {
 			if x.typ != typeStbl {
 				return nil
 			}
-			return in.readStbl(r, x, t)
+			return r.inside(x, func(x box) error { return in.readStbl(r, x, t) })
 		})
 	}
 	return nil
 }
 
-// each calls fn for every box inside x.
-func (r *reader) each(x box, fn func(box) error) error {
-	for at := x.body; at < x.end; {
-		child, err := r.box(at, x.end)
-		if err != nil {
-			return err
+// sampleTables are the boxes of one track that list samples outside fragments.
+type sampleTables struct {
+	sizes, chunks, runs    box // stsz or stz2, stco or co64, stsc
+	groups                 box // sbgp or csgp, of seig
+	senc, piff, saiz, saio box
+	count                  uint32
+}
+
+// readStbl takes a box of stbl. Tables of samples are only found here; a
+// progressive file's are read by its File.
+func (in *Init) readStbl(r *reader, x box, t *track) error {
+	switch x.typ {
+	case typeStsd:
+		if len(t.entries) > 0 {
+			return r.malformed(x.start, "second stsd")
 		}
-		at = child.end
-		if err := fn(child); err != nil {
-			return err
+		return in.readStsd(r, x, t)
+	case typeStsz, typeStz2:
+		f := r.fields(x)
+		f.skip(8) // version, flags, sample_size
+		if t.stbl.count = f.u32(); f.short {
+			return r.malformed(x.start, "%v ends early", x.typ)
+		}
+		in.listed += int(t.stbl.count)
+		return r.once(&t.stbl.sizes, x)
+	case typeStco, typeCo64:
+		return r.once(&t.stbl.chunks, x)
+	case typeStsc:
+		return r.once(&t.stbl.runs, x)
+	case typeSenc:
+		return r.once(&t.stbl.senc, x)
+	case typeSaiz, typeSaio:
+		return r.keepAux(&t.stbl.saiz, &t.stbl.saio, x)
+	case typeSgpd:
+		if r.isSeig(x) {
+			return r.once(&t.seigs.box, x)
+		}
+	case typeSbgp, typeCsgp:
+		if r.isSeig(x) {
+			return r.once(&t.stbl.groups, x)
+		}
+	case typeUuid:
+		if r.isUUID(x, piffSenc) {
+			return r.once(&t.stbl.piff, box{x.typ, x.start, x.body + 16, x.end})
 		}
 	}
 	return nil
 }
 
-// inside is each, with x on the path.
-func (r *reader) inside(x box, fn func(box) error) error {
-	r.push(x.typ, 0)
-	defer r.pop()
-	return r.each(x, fn)
-}
-
-func (in *Init) readStbl(r *reader, stbl box, t *track) error {
-	return r.inside(stbl, func(x box) error {
-		switch x.typ {
-		case typeStsd:
-			if t.entries > 0 {
-				return r.malformed(x.start, "second stsd")
-			}
-			return in.readStsd(r, x, t)
-		case typeStsz, typeStz2:
-			f := r.fields(x)
-			f.skip(8) // version, flags, sample_size
-			if n := f.u32(); n > 0 {
-				in.refuse(r.unsupported(x.start, "%v lists %d samples: a file that is not fragmented", x.typ, n))
-			}
-		case typeSgpd, typeSbgp, typeCsgp:
-			f := r.fields(x)
-			if isSeig(x.typ, &f) {
-				r.push(x.typ, 0)
-				in.refuse(r.unsupported(x.start, "seig sample group: keys that change within the track"))
-				r.pop()
-			}
-		}
-		return nil
-	})
-}
-
-// isSeig tells whether a sample group box is about encryption (ISO/IEC 23001-7
-// §6). csgp has flags where the others have none, and the same field after.
-func isSeig(typ fourcc, f *fields) bool {
-	f.full()
-	return fourcc(f.u32()) == typeSeig && !f.short
+// once keeps the place of a box that may stand only once.
+func (r *reader) once(dst *box, x box) error {
+	if dst.end != 0 {
+		return r.malformed(x.start, "second %v", x.typ)
+	}
+	*dst = x
+	return nil
 }
 
 func (in *Init) readStsd(r *reader, stsd box, t *track) error {
@@ -132,18 +139,14 @@ func (in *Init) readStsd(r *reader, stsd box, t *track) error {
 			return err
 		}
 		at = x.end
-		t.entries++
 		r.push(x.typ, 0)
 		if err := in.readEntry(r, x, t); err != nil {
 			return err
 		}
 		r.pop()
 	}
-	if uint64(n) != uint64(t.entries) {
-		return r.malformed(stsd.start, "entry_count is %d, but %d entries", n, t.entries)
-	}
-	if t.entries > 1 {
-		in.refuse(r.unsupported(stsd.start, "%d sample entries", t.entries))
+	if uint64(n) != uint64(len(t.entries)) {
+		return r.malformed(stsd.start, "entry_count is %d, but %d entries", n, len(t.entries))
 	}
 	return nil
 }

@@ -18,6 +18,9 @@ const (
 	typeStsd fourcc = 0x73747364 // stsd
 	typeStsz fourcc = 0x7374737a // stsz
 	typeStz2 fourcc = 0x73747a32 // stz2
+	typeStsc fourcc = 0x73747363 // stsc
+	typeStco fourcc = 0x7374636f // stco
+	typeCo64 fourcc = 0x636f3634 // co64
 	typeTrex fourcc = 0x74726578 // trex
 	typePssh fourcc = 0x70737368 // pssh
 	typeFrma fourcc = 0x66726d61 // frma
@@ -37,6 +40,13 @@ const (
 	typeUuid fourcc = 0x75756964 // uuid
 	typeSeig fourcc = 0x73656967 // seig
 	typeCenc fourcc = 0x63656e63 // cenc
+	typeCens fourcc = 0x63656e73 // cens
+	typeCbc1 fourcc = 0x63626331 // cbc1
+	typeCbcs fourcc = 0x63626373 // cbcs
+	typePiff fourcc = 0x70696666 // piff
 	typeEncv fourcc = 0x656e6376 // encv
 	typeEnca fourcc = 0x656e6361 // enca
+	typeEnct fourcc = 0x656e6374 // enct
+	typeEncs fourcc = 0x656e6373 // encs
+	typeEncm fourcc = 0x656e636d // encm
 )

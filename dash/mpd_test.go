@@ -16,7 +16,7 @@ import (
 func library(t testing.TB) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
-	for _, tree := range []fs.FS{fixtures.Library(), fixtures.Refused()} {
+	for _, tree := range []fs.FS{fixtures.Library(), fixtures.More()} {
 		names, err := fs.Glob(tree, "*/*.mpd")
 		if err != nil || len(names) == 0 {
 			t.Fatalf("glob: %d files, err %v", len(names), err)

@@ -54,6 +54,11 @@ type Track struct {
 	Scheme  string          `json:"scheme,omitempty"`
 	OldKIDs []key.KID       `json:"old_kids"`
 	Init    *catalog.Object `json:"init,omitempty"`
+	// Single is true where one object holds the init section and all media.
+	Single bool `json:"single,omitempty"`
+	// Readings is how the packager reads what others read otherwise, as the first
+	// segments showed it (cenc.Readings).
+	Readings string `json:"readings,omitempty"`
 	// Media is false where only the init section changes: its PSSH boxes name
 	// a changed KID, its media is under another.
 	Media bool `json:"media"`

@@ -182,7 +182,7 @@ func (u *unit) planKeys(p *journal.Plan, a *catalog.Asset) {
 }
 
 func planTrack(t catalog.Track, u *unit, at tree) journal.Track {
-	pt := journal.Track{Number: uint16(u.tracks), ID: t.ID, Format: t.Format, Scheme: t.Scheme, Init: t.Init}
+	pt := journal.Track{Number: uint16(u.tracks), ID: t.ID, Format: t.Format, Scheme: t.Scheme, Init: t.Init, Single: t.Single}
 	for _, kid := range t.KIDs {
 		if u.kids[kid] {
 			pt.OldKIDs = append(pt.OldKIDs, kid)
@@ -193,7 +193,7 @@ func planTrack(t catalog.Track, u *unit, at tree) journal.Track {
 			Init: true, From: t.Init.Key, To: at.place(t.Init.Key), ETag: t.Init.ETag, Size: t.Init.Size,
 		})
 	}
-	if len(pt.OldKIDs) == 0 {
+	if len(pt.OldKIDs) == 0 && !t.Single {
 		return pt
 	}
 	for _, s := range t.Segments {
@@ -205,7 +205,7 @@ func planTrack(t catalog.Track, u *unit, at tree) journal.Track {
 			ETag: s.ETag, Size: s.Size, KID: s.KID, IV: s.IV,
 		})
 		// Segments that another track lists too are that track's.
-		pt.Media = true
+		pt.Media = len(pt.OldKIDs) > 0
 	}
 	return pt
 }

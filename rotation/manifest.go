@@ -49,7 +49,10 @@ func rewriteMPD(m journal.Move, b []byte, t tree, moves map[string]string, ch ke
 		Changes: ch,
 		Move: func(r *dash.Representation, init bool, ref string) (string, error) {
 			refs := r.Media
-			if init {
+			switch {
+			case init && r.File != "":
+				refs = []string{r.File}
+			case init:
 				refs = []string{r.Init}
 			}
 			all, err := moved(m.From, refs, moves)
@@ -137,7 +140,7 @@ func mpdNeeds(k string, b []byte) (manifestNeeds, error) {
 			}
 			n.kids = append(n.kids, kids...)
 		}
-		for _, ref := range append([]string{r.Init}, r.Media...) {
+		for _, ref := range append([]string{r.Init, r.File}, r.Media...) {
 			if t, err := catalog.Resolve(k, ref); err == nil {
 				n.targets = append(n.targets, t)
 			}

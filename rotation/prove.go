@@ -1,9 +1,11 @@
 package rotation
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/cenc"
@@ -86,6 +88,10 @@ func (e *Engine) proveTrack(ctx context.Context, t *journal.Track, keys map[key.
 			return against(o.From, err)
 		}
 		w, err := weigh(o, b)
+		var known *proveError
+		if errors.As(err, &known) {
+			return err
+		}
 		if err != nil {
 			return &proveError{o.From, err}
 		}
@@ -133,6 +139,15 @@ func (e *Engine) weigher(ctx context.Context, t *journal.Track, keys map[key.KID
 			return weighed{clear: r.Evidence}, err
 		}, nil
 	}
+	// The rekeyer, and not the decrypter: it compares what it makes, too. That is
+	// thrown away.
+	trial := key.Changes{}
+	for kid, k := range keys {
+		trial[kid] = key.Change{Old: k, New: key.NewContentKey(), NewKID: key.NewKID()}
+	}
+	if t.Single {
+		return func(o journal.Object, src []byte) (weighed, error) { return weighFile(t, o, src, keys, trial) }, nil
+	}
 	b, _, err := store.ReadAll(ctx, e.Media, t.Init.Key, t.Init.ETag, catalog.MaxInit, nil)
 	if err != nil {
 		return nil, against(t.Init.Key, err)
@@ -141,32 +156,46 @@ func (e *Engine) weigher(ctx context.Context, t *journal.Track, keys map[key.KID
 	if err != nil {
 		return nil, &proveError{t.Init.Key, err}
 	}
-	if err := checkValues(in, t, keys); err != nil {
+	if err := checkValues(in, t.Init.Key, t, keys); err != nil {
 		return nil, err
 	}
-	// The rekeyer, and not the decrypter: it does without the keys of tracks that
-	// do not change. What it makes is thrown away.
-	trial := key.Changes{}
-	for kid, k := range keys {
-		trial[kid] = key.Change{Old: k, New: key.NewContentKey(), NewKID: key.NewKID()}
-	}
-	r, err := cenc.NewRekeyer(in, trial)
+	r, err := cenc.NewRekeyer(in, trial, cenc.Options{})
 	if err != nil {
 		return nil, &proveError{t.Init.Key, err}
 	}
 	return func(o journal.Object, src []byte) (weighed, error) {
-		res, err := r.Segment(cenc.Place{Object: o.From, Track: t.Number, Number: o.Number}, src)
+		res, err := r.Segment(cenc.Place{Object: o.From}, src)
+		if t.Readings == "" {
+			t.Readings = res.Readings.String()
+		}
 		return weighed{clear: res.Evidence, stored: res.Stored}, err
 	}, nil
 }
 
+// weighFile goes through a whole single file.
+func weighFile(t *journal.Track, o journal.Object, src []byte, keys map[key.KID]key.ContentKey, trial key.Changes) (weighed, error) {
+	f, err := cenc.OpenFile(o.From, bytes.NewReader(src), int64(len(src)))
+	if err != nil {
+		return weighed{}, err
+	}
+	if err := checkValues(f.Init(), o.From, t, keys); err != nil {
+		return weighed{}, err
+	}
+	res, err := f.Rekey(io.Discard, cenc.Place{Object: o.From}, trial, cenc.FileOptions{})
+	t.Readings = res.Readings.String()
+	if errors.Is(err, cenc.ErrWrongKey) {
+		err = fmt.Errorf("%w: %w", worker.ErrWrongKey, err)
+	}
+	return weighed{clear: res.Evidence, stored: res.Stored}, err
+}
+
 // checkValues compares the old keys with PlayReady's CHECKSUM, which is exact.
-func checkValues(in *cenc.Init, t *journal.Track, keys map[key.KID]key.ContentKey) error {
+func checkValues(in *cenc.Init, object string, t *journal.Track, keys map[key.KID]key.ContentKey) error {
 	t.Proved = true
 	for _, kid := range t.OldKIDs {
 		switch in.CheckKey(kid, keys[kid]) {
 		case evidence.Wrong:
-			return &proveError{t.Init.Key, fmt.Errorf("%w: the PlayReady CHECKSUM of KID %s does not match", worker.ErrWrongKey, kid)}
+			return &proveError{object, fmt.Errorf("%w: the PlayReady CHECKSUM of KID %s does not match", worker.ErrWrongKey, kid)}
 		case evidence.Undecided:
 			t.Proved = false
 		case evidence.Right:

@@ -8,9 +8,7 @@ import (
 	"slices"
 
 	"github.com/seed-6133abe0/rekey/catalog"
-	"github.com/seed-6133abe0/rekey/cenc"
 	"github.com/seed-6133abe0/rekey/evidence"
-	"github.com/seed-6133abe0/rekey/hls"
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
@@ -94,6 +92,9 @@ func (e *Engine) verify(ctx context.Context, a *catalog.Asset, full bool) (Repor
 type digests struct {
 	mac cipher.AEAD
 	of  map[string]journal.ObjectRecord
+	// kids are the new keys: what was under others when the digests were taken
+	// stayed as it was in them.
+	kids map[key.KID]bool
 }
 
 type verifier struct {
@@ -136,12 +137,6 @@ func (v *verifier) keyObject(ctx context.Context, k catalog.KeyObject) error {
 		v.problem(k.Key, errors.New("the key object does not hold the key on record"))
 	}
 	return nil
-}
-
-// opened is one decrypted object.
-type opened struct {
-	clear    []byte
-	evidence evidence.Evidence
 }
 
 func (v *verifier) track(ctx context.Context, asset string, t catalog.Track) error {
@@ -196,7 +191,7 @@ func (v *verifier) segment(ctx context.Context, s catalog.Segment, open openFunc
 		return v.keep(s.Key, err)
 	}
 	v.buf = b
-	o, err := open(s, b)
+	o, err := open(s, b, nil)
 	if err != nil {
 		v.problem(s.Key, err)
 		return nil
@@ -206,6 +201,12 @@ func (v *verifier) segment(ctx context.Context, s catalog.Segment, open openFunc
 	r, ok := d.of[s.Key]
 	if !ok {
 		return nil
+	}
+	if !o.within(d.kids) {
+		if o, err = open(s, b, d.kids); err != nil {
+			v.problem(s.Key, err)
+			return nil
+		}
 	}
 	if _, err := d.mac.Open(nil, nil, r.Digest, o.clear); err != nil {
 		v.problem(s.Key, errors.New("its clear media is not what the old object's was"))
@@ -248,7 +249,7 @@ func (v *verifier) recordsOf(ctx context.Context, asset, k string) (digests, err
 }
 
 func (v *verifier) load(ctx context.Context, rotation, asset string) (digests, error) {
-	d := digests{of: map[string]journal.ObjectRecord{}}
+	d := digests{of: map[string]journal.ObjectRecord{}, kids: map[key.KID]bool{}}
 	state, _, err := v.e.Journal().State(ctx, rotation)
 	if errors.Is(err, journal.ErrNoRotation) {
 		// Its journal is gone, and its digests with it.
@@ -264,6 +265,13 @@ func (v *verifier) load(ctx context.Context, rotation, asset string) (digests, e
 	if d.mac, err = cipher.NewGCMWithRandomNonce(k.Block()); err != nil {
 		return d, err
 	}
+	plan, err := v.e.Journal().Plan(ctx, rotation, asset)
+	if err != nil {
+		return d, err
+	}
+	for _, c := range plan.Keys {
+		d.kids[c.NewKID] = true
+	}
 	for r, err := range v.e.Journal().Parts(ctx, rotation, asset) {
 		if err != nil {
 			return d, err
@@ -273,65 +281,4 @@ func (v *verifier) load(ctx context.Context, rotation, asset string) (digests, e
 		}
 	}
 	return d, nil
-}
-
-type openFunc func(catalog.Segment, []byte) (opened, error)
-
-// opener decrypts the objects of one track; nil for a clear one. It also reports
-// whether check values prove every key of the track.
-func (v *verifier) opener(ctx context.Context, t catalog.Track) (openFunc, bool, error) {
-	if t.Format == catalog.Clear {
-		return nil, false, nil
-	}
-	keys := map[key.KID]key.ContentKey{}
-	for _, kid := range t.KIDs {
-		k, err := v.e.Ring.Unwrap(ctx, kid, keyring.Verify, "")
-		if err != nil {
-			return nil, false, err
-		}
-		keys[kid] = k
-	}
-	if t.Format == catalog.AES128 {
-		return func(s catalog.Segment, b []byte) (opened, error) {
-			k, ok := keys[s.KID]
-			if !ok {
-				return opened{}, nil
-			}
-			r, err := hls.NewDecrypter(k).Segment(s.Key, s.IV, b)
-			return opened{r.Clear, r.Evidence}, err
-		}, false, nil
-	}
-	return v.cencOpener(ctx, t, keys)
-}
-
-func (v *verifier) cencOpener(ctx context.Context, t catalog.Track, keys map[key.KID]key.ContentKey) (openFunc, bool, error) {
-	if t.Init == nil {
-		return nil, false, errors.New("the track has no init section")
-	}
-	b, _, err := store.ReadAll(ctx, v.e.Media, t.Init.Key, t.Init.ETag, catalog.MaxInit, nil)
-	if err != nil {
-		return nil, false, err
-	}
-	in, err := cenc.ParseInit(t.Init.Key, b)
-	if err != nil {
-		return nil, false, err
-	}
-	proved := true
-	for kid, k := range keys {
-		switch in.CheckKey(kid, k) {
-		case evidence.Wrong:
-			return nil, false, fmt.Errorf("the PlayReady CHECKSUM of KID %s does not match", kid)
-		case evidence.Undecided:
-			proved = false
-		case evidence.Right:
-		}
-	}
-	d, err := cenc.NewDecrypter(in, keys)
-	if err != nil {
-		return nil, false, err
-	}
-	return func(s catalog.Segment, b []byte) (opened, error) {
-		r, err := d.Segment(s.Key, b)
-		return opened{r.Clear, r.Evidence}, err
-	}, proved, nil
 }

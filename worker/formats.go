@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -17,6 +18,8 @@ type rekeyFunc func(o journal.Object, src []byte) (result, error)
 
 func (w *Worker) rekeyer(ctx context.Context, t journal.Track, ch key.Changes) (rekeyFunc, error) {
 	switch {
+	case t.Single:
+		return fileRekeyer(t, ch)
 	case t.Init != nil && !t.Media:
 		return w.initRekeyer(ctx, t, ch)
 	case t.Format == catalog.CENC:
@@ -61,7 +64,11 @@ func (w *Worker) cencRekeyer(ctx context.Context, t journal.Track, ch key.Change
 	if err != nil {
 		return nil, err
 	}
-	segments, err := cenc.NewRekeyer(in, ch)
+	readings, err := cenc.ParseReadings(t.Readings)
+	if err != nil {
+		return nil, err
+	}
+	segments, err := cenc.NewRekeyer(in, ch, cenc.Options{Readings: readings})
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +76,46 @@ func (w *Worker) cencRekeyer(ctx context.Context, t journal.Track, ch key.Change
 		if o.Init {
 			return rekeyInit(in, ch)
 		}
-		r, err := segments.Segment(cenc.Place{Object: o.From, Track: t.Number, Number: o.Number}, src)
+		ivs, err := cenc.StructuredIVs(t.Number, o.Number)
+		if err != nil {
+			return result{}, err
+		}
+		r, err := segments.Segment(cenc.Place{Object: o.From, IVs: ivs}, src)
 		if err != nil {
 			return result{}, err
 		}
 		res := result{out: r.Out, clear: r.Clear, evidence: r.Evidence}
+		for _, f := range r.Findings {
+			res.findings = append(res.findings, fmt.Sprint(f))
+		}
+		return res, nil
+	}, nil
+}
+
+// fileRekeyer is of a track in a single file.
+func fileRekeyer(t journal.Track, ch key.Changes) (rekeyFunc, error) {
+	readings, err := cenc.ParseReadings(t.Readings)
+	if err != nil {
+		return nil, err
+	}
+	return func(o journal.Object, src []byte) (result, error) {
+		f, err := cenc.OpenFile(o.From, bytes.NewReader(src), int64(len(src)))
+		if err != nil {
+			return result{}, err
+		}
+		ivs, err := cenc.StructuredIVs(t.Number, o.Number)
+		if err != nil {
+			return result{}, err
+		}
+		var out, clear bytes.Buffer
+		out.Grow(len(src))
+		clear.Grow(len(src))
+		options := cenc.FileOptions{Options: cenc.Options{Readings: readings}, Clear: &clear}
+		r, err := f.Rekey(&out, cenc.Place{Object: o.From, IVs: ivs}, ch, options)
+		if err != nil {
+			return result{}, err
+		}
+		res := result{out: out.Bytes(), clear: clear.Bytes(), evidence: r.Evidence}
 		for _, f := range r.Findings {
 			res.findings = append(res.findings, fmt.Sprint(f))
 		}

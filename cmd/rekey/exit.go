@@ -74,7 +74,7 @@ func className(err error) string {
 		{keyring.ErrTransition, "transition"},
 		{cenc.ErrMalformed, "malformed"}, {cenc.ErrUnsupported, "unsupported"},
 		{hls.ErrMalformed, "malformed"}, {hls.ErrUnsupported, "unsupported"}, {hls.ErrWrongKey, "wrong-key"},
-		{worker.ErrWrongKey, "wrong-key"}, {errUnproved, "unproved"}, {cenc.ErrClear, "clear"}, {cenc.ErrLimit, "limit"},
+		{cenc.ErrWrongKey, "wrong-key"}, {worker.ErrWrongKey, "wrong-key"}, {errUnproved, "unproved"}, {cenc.ErrClear, "clear"}, {cenc.ErrLimit, "limit"},
 		{cenc.ErrMissingKey, "missing-key"}, {cenc.ErrVerify, "verify"},
 		{dash.ErrMalformed, "malformed"}, {dash.ErrUnsupported, "unsupported"},
 		{kms.ErrMasterFile, "master-key"}, {kms.ErrMismatch, "kek-mismatch"},

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -32,14 +34,23 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// layOutLibrary writes the fixtures: library DIR [asset of the refused tree...]
+// layOutLibrary writes the fixtures: library DIR [asset beside the library...].
+// An asset is laid out as a live one, which rekey refuses by name, if it is asked
+// for as live=NAME.
 func layOutLibrary(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.CopyFS(dir, fixtures.Library()))
 	for _, name := range args[1:] {
-		sub, err := fs.Sub(fixtures.Refused(), name)
+		name, live := strings.CutPrefix(name, "live=")
+		sub, err := fs.Sub(fixtures.More(), name)
 		ts.Check(err)
 		ts.Check(os.CopyFS(filepath.Join(dir, name), sub))
+		if live {
+			mpd := filepath.Join(dir, name, "stream.mpd")
+			b, err := os.ReadFile(mpd)
+			ts.Check(err)
+			ts.Check(os.WriteFile(mpd, bytes.Replace(b, []byte(`type="static"`), []byte(`type="dynamic"`), 1), 0o600))
+		}
 	}
 	ts.Check(os.WriteFile(ts.MkAbs("keys.txt"), fixtures.Keys(), 0o600))
 }

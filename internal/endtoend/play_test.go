@@ -98,7 +98,7 @@ func (p player) opener(ctx context.Context, a *catalog.Asset, t catalog.Track) (
 				return nil, err
 			}
 		}
-		d, err := cenc.NewDecrypter(in, keys)
+		d, err := cenc.NewDecrypter(in, keys, cenc.Options{})
 		if err != nil {
 			return nil, err
 		}

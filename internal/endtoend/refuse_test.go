@@ -72,19 +72,22 @@ func says(t *testing.T, text, object, reason string) {
 func TestInvariant8RefuseLoudly(t *testing.T) {
 	t.Parallel()
 	minio := services.StartMinIO(t)
-	t.Run("layouts", func(t *testing.T) {
+	t.Run("live", func(t *testing.T) {
 		t.Parallel()
 		ctx := bounded(t)
 		l := labOn(t, minio)
-		l.upload(t, ctx, fixtures.Refused(), ".", "")
+		l.upload(t, ctx, fixtures.More(), ".", "")
+		for _, mpd := range []string{"cbcs/stream.mpd", "leadclear/stream.mpd"} {
+			l.change(t, ctx, mpd, replace(t, `type="static"`, `type="dynamic"`))
+		}
 		l.index(t, ctx)
 		before := tree(t, ctx, l.media, "")
 		a := l.rekey(t, ctx, nil, "compromise", "--kid", cbcsKID, "--kid", leadKID, "--reason", "test", "--wait")
 		if a.code != 4 {
 			t.Errorf("exit %d, want 4", a.code)
 		}
-		says(t, a.stdout, "cbcs/video/init.mp4", "cbcs")
-		says(t, a.stdout, "leadclear/video/init.mp4", "stsd")
+		says(t, a.stdout, "cbcs/stream.mpd", "dynamic")
+		says(t, a.stdout, "leadclear/stream.mpd", "dynamic")
 		sameTree(t, "refused assets", tree(t, ctx, l.media, ""), before)
 	})
 	t.Run("found by the scan", func(t *testing.T) { t.Parallel(); refuseUnsound(t, minio, true) })
