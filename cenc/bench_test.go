@@ -131,11 +131,9 @@ func (r *Rekeyer) patch(buf []byte) error {
 		r.fill(&r.seg, sm)
 		data, k, scheme := buf[sm.data:sm.end()], r.use[sm.prot], r.seg.prots[sm.prot].scheme
 		r.msg.decrypt(k.old, scheme, data, data)
-		if scheme.ctr() {
-			r.msg.iv = Place{}.iv(int(sm.index))
-		}
-		r.msg.encrypt(k.new, scheme, data, data)
+		r.encrypt(sm, k.new, buf, data, sm.data, Place{})
 	}
+	r.batch.flush(buf)
 	r.putIVs(r.seg.samples, buf, 0, Place{}, false)
 	return nil
 }

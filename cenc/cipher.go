@@ -8,13 +8,13 @@ import (
 
 // ciphers are one content key's.
 type ciphers struct {
-	ctr *aesbulk.CTR
-	enc *aesbulk.CBCEncrypter
-	dec *aesbulk.CBCDecrypter
+	block cipher.Block
+	ctr   *aesbulk.CTR
+	dec   *aesbulk.CBCDecrypter
 }
 
 func newCiphers(b cipher.Block) *ciphers {
-	return &ciphers{aesbulk.NewCTR(b), aesbulk.NewCBCEncrypter(b), aesbulk.NewCBCDecrypter(b)}
+	return &ciphers{b, aesbulk.NewCTR(b), aesbulk.NewCBCDecrypter(b)}
 }
 
 // message is the part of one sample that is encrypted: runs of bytes, counted
@@ -27,6 +27,7 @@ type message struct {
 	size     int
 	iv       [16]byte
 	carry    bool // the counter carries over 128 bits
+	buf      []byte
 }
 
 func (m *message) reset() { m.runs, m.restarts, m.size = m.runs[:0], m.restarts[:0], 0 }
@@ -121,19 +122,13 @@ func (m *message) firsts(f *firsts, p *protection, cl, src []byte) {
 
 // decrypt copies a sample from src to dst and decrypts m's runs.
 func (m *message) decrypt(c *ciphers, s scheme, dst, src []byte) {
-	if s.ctr() {
+	switch {
+	case s.ctr():
 		m.stream(c.ctr, dst, src)
-	} else {
+	case len(m.runs) >= manyRuns:
+		m.gathered(c, dst, src)
+	default:
 		m.chain(c.dec, dst, src)
-	}
-}
-
-// encrypt is the way back.
-func (m *message) encrypt(c *ciphers, s scheme, dst, src []byte) {
-	if s.ctr() {
-		m.stream(c.ctr, dst, src)
-	} else {
-		m.chain(c.enc, dst, src)
 	}
 }
 
@@ -152,13 +147,7 @@ func (m *message) stream(c *aesbulk.CTR, dst, src []byte) {
 	copy(dst[at:], src[at:])
 }
 
-// blocks is CBC in one direction; the chain goes on from call to call.
-type blocks interface {
-	Start(iv [16]byte)
-	Crypt(dst, src []byte)
-}
-
-func (m *message) chain(c blocks, dst, src []byte) {
+func (m *message) chain(c *aesbulk.CBCDecrypter, dst, src []byte) {
 	c.Start(m.iv)
 	at, restarts := 0, m.restarts
 	for i, x := range m.runs {

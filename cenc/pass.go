@@ -24,6 +24,7 @@ type pass struct {
 	clear    []byte
 	scratch  []byte
 	msg      message
+	batch    batch
 	tallies  []tally
 	counters []counters
 	kidIndex map[key.KID]int
@@ -129,18 +130,29 @@ func (p *pass) transform(samples []sample, base int, src, cl, out []byte, place 
 		p.msg.firsts(&y.first, prot, cl[from-base:to-base], src[from-base:to-base])
 		if out != nil {
 			copy(out[pos-base:from-base], src[pos-base:])
-			p.msg.carry = false
-			if prot.scheme.ctr() {
-				p.msg.iv = place.iv(int(sm.index))
-			}
-			p.msg.encrypt(k.new, prot.scheme, out[from-base:to-base], cl[from-base:])
+			p.encrypt(sm, k.new, out, cl[from-base:to-base], from-base, place)
 		}
 		pos = to
 	}
+	p.batch.flush(out)
 	copy(cl[pos-base:], src[pos-base:])
 	if out != nil {
 		copy(out[pos-base:], src[pos-base:])
 	}
+}
+
+// encrypt makes the sample that was decrypted last, from at on in out. Under CBC
+// it is finished when the batch is.
+func (p *pass) encrypt(sm *sample, k *ciphers, out, cl []byte, at int, place Place) {
+	if p.seg.prots[sm.prot].scheme.ctr() {
+		p.msg.iv, p.msg.carry = place.iv(int(sm.index)), false
+		p.msg.stream(k.ctr, out[at:at+len(cl)], cl)
+		return
+	}
+	if len(cl) > 0 && &out[at] != &cl[0] {
+		copy(out[at:], cl)
+	}
+	p.batch.add(&p.msg, k, out, at)
 }
 
 // fill sets p.msg to the encrypted bytes of sm and its IV.
