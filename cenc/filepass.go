@@ -44,9 +44,8 @@ type filePass struct {
 	o       FileOptions
 
 	ivs      []ivPlace // of a progressive file, in its order
-	outBuf   []byte
-	done     int // all bytes before are written
-	samples  int // of all tracks so far
+	done     int       // all bytes before are written
+	samples  int       // of all tracks so far
 	pooled   map[pool]evidence.Evidence
 	stored   map[pool]evidence.Evidence
 	windows  int // since the evidence went wrong
@@ -141,8 +140,18 @@ func (w *filePass) wrong(last bool) error {
 	return nil
 }
 
-// weighWindow pools what one window showed.
-func (w *filePass) weighWindow(samples []sample, base int, src []byte) {
+// inPlace is where the new window is made: over the old one, so that a file needs
+// no more memory than two windows. nil where only the clear form is wanted.
+func (w *filePass) inPlace(src []byte) []byte {
+	if w.out == nil {
+		return nil
+	}
+	return src
+}
+
+// weighWindow pools what one window showed, of which nothing is at hand any more
+// as it was stored.
+func (w *filePass) weighWindow(samples []sample, from, to int) error {
 	if w.read.Tails != TailsUnknown {
 		w.known.Tails = w.read.Tails
 	}
@@ -151,10 +160,16 @@ func (w *filePass) weighWindow(samples []sample, base int, src []byte) {
 	}
 	bad := false
 	w.collect(w.pooled, &bad)
-	if bad {
-		w.pass.stored(samples, base, src)
-		w.collect(w.stored, new(bool))
+	if !bad {
+		return nil
 	}
+	src := make([]byte, to-from)
+	if err := w.file.read(src, from); err != nil {
+		return err
+	}
+	w.pass.stored(samples, from, src)
+	w.collect(w.stored, new(bool))
+	return nil
 }
 
 func (w *filePass) collect(into map[pool]evidence.Evidence, bad *bool) {

@@ -15,7 +15,8 @@ func (w *filePass) fragments() error {
 		switch {
 		case x.typ == typeMoov:
 			if from >= 0 {
-				return w.seg.unsupported(x.start, "moov after media in a fragmented file")
+				r := &reader{object: w.file.object}
+				return r.unsupported(x.start, "moov after media in a fragmented file")
 			}
 			if err := w.copyTo(x.end); err != nil {
 				return err
@@ -44,7 +45,8 @@ func (w *filePass) fragments() error {
 		}
 	}
 	if reach > w.file.size {
-		return w.seg.malformed(w.file.size, "the file ends at %d, before its samples do", w.file.size)
+		r := &reader{object: w.file.object}
+		return r.malformed(w.file.size, "the file ends at %d, before its samples do", w.file.size)
 	}
 	return w.copyTo(w.file.size)
 }
@@ -83,15 +85,13 @@ func (w *filePass) fragment(from, to int) error {
 		return err
 	}
 	w.clear = grow(w.clear, len(src))
-	var out []byte
-	if w.out != nil {
-		w.outBuf = grow(w.outBuf, len(src))
-		out = w.outBuf
-	}
+	out := w.inPlace(src)
 	w.transform(w.seg.samples, from, src, w.clear, out, w.place)
 	w.putIVs(w.seg.samples, w.clear, from, w.place, true)
 	blankNames(w.clear, from, w.seg.kidAt, w.seg.pssh)
-	w.weighWindow(w.seg.samples, from, src)
+	if err := w.weighWindow(w.seg.samples, from, to); err != nil {
+		return err
+	}
 	if out != nil {
 		if err := w.finishFragment(out, from); err != nil {
 			return err

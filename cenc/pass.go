@@ -217,10 +217,11 @@ func blankNames(cl []byte, base int, kidAt []int, boxes []psshBox) {
 	}
 }
 
-// grow returns b with length n, its content lost.
+// grow returns b with length n, its content lost. Windows are of about one size:
+// some room more saves the next ones a buffer of their own.
 func grow(b []byte, n int) []byte {
 	if cap(b) < n {
-		return make([]byte, n)
+		return make([]byte, n, n+n/8)
 	}
 	return b[:n]
 }

@@ -221,16 +221,14 @@ func (w *filePass) samplesWindow(samples []sample, to int) error {
 		return err
 	}
 	w.clear = grow(w.clear, len(src))
-	var out []byte
-	if w.out != nil {
-		w.outBuf = grow(w.outBuf, len(src))
-		out = w.outBuf
-	}
+	out := w.inPlace(src)
 	if _, err := w.prepare(samples, from, src); err != nil {
 		return err
 	}
 	w.transform(samples, from, src, w.clear, out, w.place)
-	w.weighWindow(samples, from, src)
+	if err := w.weighWindow(samples, from, to); err != nil {
+		return err
+	}
 	w.patch(from, out, w.clear)
 	if out != nil {
 		if err := w.compare(samples, from, out); err != nil {
