@@ -1,0 +1,452 @@
+package cenc
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"runtime/metrics"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/seed-6133abe0/rekey/fixtures"
+	"github.com/seed-6133abe0/rekey/key"
+)
+
+// Bounds of what one call may allocate, all together: a few times what it was
+// given, and something for tables.
+const (
+	memoryTimes = 4
+	memoryFixed = 8 << 20
+)
+
+// wholeMedia is every real file that there is: of other packagers, and the
+// library's renditions, init section and segments one after another.
+func wholeMedia(t testing.TB) []media {
+	t.Helper()
+	all := packagerMedia(t)
+	keys := fixtureKeys(t)
+	for _, r := range renditions(t, fixtures.Library()) {
+		all = append(all, media{name: "library/" + r.name, file: r.file(), keys: keys})
+	}
+	return all
+}
+
+// TestMutations breaks the structure of real files, some thousand times, or
+// REKEY_MUTATIONS times from seed REKEY_MUTATION_SEED. Each must be refused with
+// an *Error or rekeyed to a file that is proved to be the same media; no silence,
+// no panic, no memory out of proportion.
+func TestMutations(t *testing.T) {
+	total, seed := envNumber(t, "REKEY_MUTATIONS", 8000), envNumber(t, "REKEY_MUTATION_SEED", 1)
+	tried := newTrial()
+	all := wholeMedia(t)
+	targets := make([]mutant, len(all))
+	for i, m := range all {
+		targets[i] = newMutant(t, m)
+	}
+	for n := range total {
+		i := n % len(all)
+		b, what := targets[i].mutate(rand.New(rand.NewPCG(uint64(seed), uint64(n))))
+		if err := tried.run(&targets[i], b, what); err != nil {
+			t.Errorf("mutation %d of %s, %s: %v", n, all[i].name, what, err)
+			if dir := os.Getenv("REKEY_MUTATION_DIR"); dir != "" {
+				_ = os.WriteFile(fmt.Sprintf("%s/%d.mp4", dir, n), b, 0o644)
+			}
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(tried.outcomes)) {
+		t.Logf("%7d %s", tried.outcomes[k], k)
+	}
+	t.Logf("at most %d bytes over %d times the input, %v", tried.most, memoryTimes, tried.slowest)
+	if total >= 1000 && (tried.outcomes["rekeyed"] == 0 || tried.outcomes[ErrMalformed.Error()] == 0) {
+		t.Error("the mutations are all too weak or all too strong to test anything")
+	}
+}
+
+func envNumber(t testing.TB, name string, otherwise int) int {
+	t.Helper()
+	v := os.Getenv(name)
+	if v == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// trial runs mutants and counts what they come to.
+type trial struct {
+	out, clear, again bytes.Buffer
+	outcomes          map[string]int
+	most              int64
+	slowest           time.Duration
+	sample            []metrics.Sample
+}
+
+func newTrial() *trial {
+	return &trial{outcomes: map[string]int{}, sample: []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}}
+}
+
+func (tr *trial) allocated() int64 {
+	metrics.Read(tr.sample)
+	return int64(tr.sample[0].Value.Uint64())
+}
+
+// run rekeys one mutant; the error is a broken promise.
+func (tr *trial) run(m *mutant, b []byte, what string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	for _, buf := range [...]*bytes.Buffer{&tr.out, &tr.clear, &tr.again} {
+		buf.Reset()
+		buf.Grow(len(b))
+	}
+	before, start := tr.allocated(), time.Now()
+	w, res, failed := tr.rekey(m, b)
+	tr.slowest = max(tr.slowest, time.Since(start))
+	over := tr.allocated() - before - memoryTimes*int64(len(b))
+	tr.most = max(tr.most, over)
+	if over > memoryFixed {
+		return fmt.Errorf("allocates %d bytes more than %d times its %d (%v)", over, memoryTimes, len(b), failed)
+	}
+	if failed != nil {
+		var typed *Error
+		if !errors.As(failed, &typed) || typed.Class == nil || typed.Object == "" {
+			return fmt.Errorf("error of no class: %w", failed)
+		}
+		tr.outcomes[typed.Class.Error()]++
+		return nil
+	}
+	return tr.prove(m, b, what, w, res)
+}
+
+// rekey is File.Rekey, and gives the pass too.
+func (tr *trial) rekey(m *mutant, b []byte) (*filePass, FileResult, error) {
+	f, err := OpenFile(m.name, bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return nil, FileResult{}, err
+	}
+	w := f.pass(&tr.out, Place{Object: m.name, IVs: 5 << 48}, m.changes, FileOptions{Clear: &tr.clear})
+	if err := w.addChanges(m.changes); err != nil {
+		return nil, FileResult{}, err
+	}
+	res, err := w.run()
+	return w, res, err
+}
+
+// prove checks a file that was taken.
+func (tr *trial) prove(m *mutant, b []byte, what string, w *filePass, res FileResult) error {
+	out, cl := tr.out.Bytes(), tr.clear.Bytes()
+	if len(out) != len(b) || len(cl) != len(b) {
+		return fmt.Errorf("%d bytes became %d, %d clear", len(b), len(out), len(cl))
+	}
+	for _, side := range []struct {
+		b    []byte
+		keys map[key.KID]key.ContentKey
+	}{{b, m.keys}, {out, m.newKeys}} {
+		tr.again.Reset()
+		g, err := OpenFile(m.name, bytes.NewReader(side.b), int64(len(side.b)))
+		if err == nil {
+			_, err = g.Decrypt(side.keys, FileOptions{Clear: &tr.again})
+		}
+		if err != nil {
+			return fmt.Errorf("decrypt again: %w", err)
+		}
+		if !bytes.Equal(tr.again.Bytes(), cl) {
+			return errors.New("old and new have different clear forms")
+		}
+	}
+	return tr.silence(m, b, what, w, res)
+}
+
+// silence looks for old ciphertext that was left without a word. A mutant may
+// say itself that those bytes are not encrypted samples, which is counted by how
+// it says so; else it is a defect.
+func (tr *trial) silence(m *mutant, b []byte, what string, w *filePass, res FileResult) error {
+	left := []span{}
+	if out := tr.out.Bytes(); len(b) == len(m.file) {
+		for _, run := range m.secret {
+			if bytes.Equal(out[run.from:run.to], m.file[run.from:run.to]) {
+				left = append(left, run)
+			}
+		}
+	}
+	if len(res.Kept) > 0 {
+		tr.outcomes["rekeyed, with KIDs kept"]++
+		return nil
+	}
+	if len(left) == 0 {
+		tr.outcomes["rekeyed"]++
+		return nil
+	}
+	why := w.excuse(left)
+	if why == "" {
+		return fmt.Errorf("%d of %d runs of old ciphertext are left, first %v, and nothing says so", len(left), len(m.secret), left[0])
+	}
+	tr.outcomes["left: "+why]++
+	if os.Getenv("REKEY_MUTATION_LEFT") != "" {
+		fmt.Printf("LEFT %s, %s: %s: %d of %d, %d samples\n", m.name, what, why, len(left), len(m.secret), res.Samples)
+	}
+	return nil
+}
+
+// excuse says why the runs in left are not encrypted samples, by the tables.
+func (w *filePass) excuse(left []span) string {
+	switch {
+	case !w.in.Encrypted():
+		return "no sample entry is a protected one"
+	case w.inSamples(left) == 0:
+		return "in no sample"
+	}
+	for _, n := range w.bareOf {
+		if n > 0 {
+			return "no sample information, as a clear lead has none"
+		}
+	}
+	for t := range w.in.tracks {
+		for _, e := range w.in.tracks[t].entries {
+			if e < 0 || !w.in.prots[e].protected {
+				return "the sample entry says clear"
+			}
+		}
+	}
+	for i := range w.seg.prots {
+		if !w.seg.prots[i].protected {
+			return "the sample group says clear"
+		}
+	}
+	return ""
+}
+
+// inSamples counts the runs that lie in samples of any track, encrypted or not.
+// An overlap of a block or less proves nothing: schemes leave partial blocks clear.
+func (w *filePass) inSamples(left []span) (n int) {
+	if w.in.listed == 0 { // all fragments at once, moov out of the way
+		b := make([]byte, w.file.size)
+		if w.file.read(b, 0) != nil {
+			return -1
+		}
+		copy(b[w.file.moov.start+4:], "free")
+		w.seg.reset(w.in, w.file.object, b, 0, 0)
+		if err := w.seg.scanWindow(); err != nil && len(w.seg.spans) > 0 {
+			return -1
+		}
+	}
+	for _, run := range left {
+		if slices.ContainsFunc(w.seg.spans, func(x span) bool { return x.from+16 < run.to && run.from+16 < x.to }) {
+			n++
+		}
+	}
+	return n
+}
+
+// mutant is a real file and where its boxes lie.
+type mutant struct {
+	media
+	changes key.Changes
+	newKeys map[key.KID]key.ContentKey
+	boxes   []placed
+	secret  []span // runs of encrypted bytes, long enough to be told
+}
+
+// placed is a box, by a walk that knows nothing of the code under test.
+type placed struct {
+	at, size int
+	typ      string
+	within   []int // the boxes around it, by index
+}
+
+func newMutant(t testing.TB, m media) mutant {
+	t.Helper()
+	x := mutant{media: m, changes: newChanges(m.keys)}
+	x.newKeys = newKeys(x.changes)
+	x.walk(0, len(m.file), nil)
+	if len(x.boxes) < 10 {
+		t.Fatalf("%s: %d boxes", m.name, len(x.boxes))
+	}
+	if m.refuse != "" {
+		return x
+	}
+	clear, _ := decryptFile(t, m.name, m.file, m.keys)
+	for _, p := range x.boxes {
+		if p.typ == "mdat" {
+			x.findSecrets(clear, p.at+8, p.at+p.size)
+		}
+	}
+	return x
+}
+
+// findSecrets lists runs that differ from their clear form.
+func (m *mutant) findSecrets(clear []byte, from, to int) {
+	const long = 32
+	for i := from; i < to; i++ {
+		start, same := i, 0
+		for i < to && same < 3 { // one byte in 256 is the same by chance
+			if clear[i] == m.file[i] {
+				same++
+			} else {
+				same = 0
+			}
+			i++
+		}
+		if end := i - same; end-start >= long {
+			m.secret = append(m.secret, span{start, end})
+		}
+	}
+}
+
+func (m *mutant) walk(from, to int, within []int) {
+	for at := from; at+8 <= to; {
+		size := int(binary.BigEndian.Uint32(m.file[at:]))
+		if size < 8 || at+size > to {
+			return
+		}
+		typ := string(m.file[at+4 : at+8])
+		m.boxes = append(m.boxes, placed{at, size, typ, slices.Clone(within)})
+		inner := append(slices.Clone(within), len(m.boxes)-1)
+		switch typ {
+		case "moov", "trak", "mdia", "minf", "stbl", "mvex", "moof", "traf", "sinf", "schi":
+			m.walk(at+8, at+size, inner)
+		case "stsd":
+			m.walk(at+16, at+size, inner)
+		case "encv":
+			m.walk(at+8+visualFields, at+size, inner)
+		case "enca":
+			m.walk(at+8+audioFields, at+size, inner)
+		}
+		at += size
+	}
+}
+
+// pick takes a box; a big mdat is no more likely than a small tenc.
+func (m *mutant) pick(r *rand.Rand) placed { return m.boxes[r.IntN(len(m.boxes))] }
+
+// mutate breaks a copy in one to three ways.
+func (m *mutant) mutate(r *rand.Rand) (b []byte, what string) {
+	b = bytes.Clone(m.file)
+	for range 1 + r.IntN(3) {
+		x := m.pick(r)
+		name := ""
+		switch r.IntN(10) {
+		case 0, 1, 2:
+			b, name = flip(r, b, x), "flip in"
+		case 3, 4:
+			b, name = setField(r, b, x), "set in"
+		case 5:
+			b, name = resize(r, b, x), "resize"
+		case 6:
+			b, name = m.cutOut(r, b, x), "delete"
+		case 7:
+			b, name = m.double(r, b, x), "double"
+		case 8:
+			b, name = swap(b, x, m.pick(r)), "swap"
+		default:
+			b, name = b[:r.IntN(len(b)+1)], "truncate"
+		}
+		what += fmt.Sprintf("%s %s at %d; ", name, x.typ, x.at)
+	}
+	return b, what
+}
+
+// inHead is a place in a box, more often near its beginning.
+func inHead(r *rand.Rand, b []byte, x placed, n int) int {
+	room := x.size
+	if r.IntN(2) == 0 || x.typ == "mdat" {
+		room = min(room, 48)
+	}
+	return max(0, min(x.at+r.IntN(room), len(b)-n))
+}
+
+func flip(r *rand.Rand, b []byte, x placed) []byte {
+	if len(b) == 0 {
+		return b
+	}
+	at := inHead(r, b, x, 1)
+	if r.IntN(2) == 0 {
+		b[at] ^= 1 << r.IntN(8)
+	} else {
+		b[at] = byte(r.Uint32())
+	}
+	return b
+}
+
+// setField writes a number that readers stumble over.
+func setField(r *rand.Rand, b []byte, x placed) []byte {
+	numbers := [...]uint32{0, 1, 2, 7, 16, 0xff, 0x100, 0xffff, 0x10000, 0x1fffff, 0x200000, 0xffffff, 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff}
+	if len(b) < 8 {
+		return b
+	}
+	at := inHead(r, b, x, 4)
+	if r.IntN(2) == 0 {
+		at = min(x.at+(at-x.at)/4*4, len(b)-4)
+	}
+	v := numbers[r.IntN(len(numbers))]
+	if r.IntN(3) == 0 {
+		v = binary.BigEndian.Uint32(b[at:]) + uint32(r.IntN(9)) - 4
+	}
+	binary.BigEndian.PutUint32(b[at:], v)
+	return b
+}
+
+func resize(r *rand.Rand, b []byte, x placed) []byte {
+	by := [...]int{1, 4, 8, 16, 64, 1 << 16, 1 << 30}[r.IntN(7)]
+	if r.IntN(2) == 0 {
+		by = -by
+	}
+	if x.at+4 <= len(b) {
+		binary.BigEndian.PutUint32(b[x.at:], uint32(int(binary.BigEndian.Uint32(b[x.at:]))+by))
+	}
+	return b
+}
+
+// around adds by to the sizes of the boxes around x, most times.
+func (m *mutant) around(r *rand.Rand, b []byte, x placed, by int) {
+	if r.IntN(4) == 0 {
+		return
+	}
+	for _, i := range x.within {
+		if at := m.boxes[i].at; at+4 <= len(b) {
+			binary.BigEndian.PutUint32(b[at:], uint32(int(binary.BigEndian.Uint32(b[at:]))+by))
+		}
+	}
+}
+
+func (m *mutant) cutOut(r *rand.Rand, b []byte, x placed) []byte {
+	if x.at+x.size > len(b) {
+		return b
+	}
+	if r.IntN(2) == 0 { // keep every place: the box becomes free space
+		copy(b[x.at+4:], "free")
+		return b
+	}
+	m.around(r, b, x, -x.size)
+	return slices.Delete(b, x.at, x.at+x.size)
+}
+
+func (m *mutant) double(r *rand.Rand, b []byte, x placed) []byte {
+	if x.at+x.size > len(b) {
+		return b
+	}
+	m.around(r, b, x, x.size)
+	return slices.Insert(b, x.at, bytes.Clone(b[x.at:x.at+x.size])...)
+}
+
+// swap exchanges two boxes that are not one in the other.
+func swap(b []byte, x, y placed) []byte {
+	if x.at > y.at {
+		x, y = y, x
+	}
+	if x.at+x.size > y.at || y.at+y.size > len(b) {
+		return b
+	}
+	return slices.Concat(b[:x.at], b[y.at:y.at+y.size], b[x.at+x.size:y.at], b[x.at:x.at+x.size], b[y.at+y.size:])
+}
