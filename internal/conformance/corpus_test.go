@@ -3,15 +3,11 @@
 package conformance_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -19,24 +15,27 @@ import (
 	"github.com/seed-6133abe0/rekey/key"
 )
 
-// keysFile is keys.json of a corpus folder.
-type keysFile struct {
-	Keys []struct {
-		KID string `json:"kid"`
-		URI string `json:"uri"`
-		Key string `json:"key"`
-	} `json:"keys"`
+// tally counts renditions of protected MP4 by who judged them, and names what
+// was published although the media did not prove the old key.
+type tally struct {
+	renditions, ours, ffmpeg, mp4ff, clearFile, lengths int
+	unproved                                            []string
 }
 
-type status struct {
-	Rotation string `json:"rotation"`
-	Assets   []struct {
-		Asset, State, Object, Reason string
-		Tracks                       []struct {
-			Track  string  `json:"track"`
-			NewKID key.KID `json:"new_kid"`
-		}
-	}
+func (a *tally) add(b tally) {
+	a.renditions += b.renditions
+	a.ours += b.ours
+	a.ffmpeg += b.ffmpeg
+	a.mp4ff += b.mp4ff
+	a.clearFile += b.clearFile
+	a.lengths += b.lengths
+	a.unproved = append(a.unproved, b.unproved...)
+}
+
+func (a *tally) log(t *testing.T, what string) {
+	t.Helper()
+	t.Logf("%s: %d renditions of protected MP4; clear media right by our decryption %d, by FFmpeg's own %d, by mp4ff's %d, by clear files %d; %d objects kept their length; %d unproved: %s",
+		what, a.renditions, a.ours, a.ffmpeg, a.mp4ff, a.clearFile, a.lengths, len(a.unproved), strings.Join(a.unproved, ", "))
 }
 
 func TestCorpus(t *testing.T) {
@@ -52,243 +51,215 @@ func TestCorpus(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "../../cmd/rekey").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v: %s", err, out)
 	}
-	var passed, refused []string
+	var passed, refused, failed []string
+	var all tally
 	for _, keys := range folders {
 		folder := filepath.Dir(keys)
 		name := filepath.Base(folder)
-		t.Run(name, func(t *testing.T) {
-			c := &corpusCase{bin: bin, folder: folder, dir: t.TempDir(), name: name}
-			why := c.run(t)
-			if why == "" {
-				passed = append(passed, name)
-				return
+		why := ""
+		ok := t.Run(name, func(t *testing.T) {
+			c := &corpusCase{bin: bin, folder: folder, name: name}
+			why = c.run(t)
+			if why != "" {
+				t.Logf("refused: %s", why)
 			}
-			t.Logf("refused: %s", why)
-			refused = append(refused, name)
+			if c.renditions > 0 {
+				c.log(t, name)
+			}
+			all.add(c.tally)
 		})
+		switch {
+		case !ok:
+			failed = append(failed, name)
+		case why != "":
+			refused = append(refused, name)
+		default:
+			passed = append(passed, name)
+		}
 	}
 	t.Logf("%d passed: %s", len(passed), strings.Join(passed, " "))
 	t.Logf("%d refused by name, untouched: %s", len(refused), strings.Join(refused, " "))
+	t.Logf("%d failed: %s", len(failed), strings.Join(failed, " "))
+	all.log(t, "in all")
 	if len(passed) == 0 {
 		t.Error("nothing passed")
 	}
 }
 
+// corpusCase is one folder of the corpus.
 type corpusCase struct {
-	bin, folder, dir, name string
-	// why is what the program said on its last failure.
-	why string
+	tally
+	bin, folder, name string
+	// root holds the media: enc/, or the folder itself.
+	root string
+	// list is what is to be judged, as the folder says.
+	list []rendition
+	// keys are those of keys.json that have a KID; uris name the others.
+	keys map[key.KID]key.ContentKey
+	uris []string
 }
 
-// run rotates every key of the folder's asset; it returns why the asset was
-// refused, or nothing where it was rotated and judged.
+// rendition is something to judge: a file, an init section and its segments, or
+// a playlist.
+type rendition struct {
+	name string
+	// init and media name files under the root; media may be a glob, or nothing
+	// where init is a whole file.
+	init, media string
+	// keys are this rendition's own, where the folder lists keys file by file.
+	keys map[key.KID]key.ContentKey
+	// want is what FFmpeg's streamhash must say; empty where it is not known.
+	want []string
+	// clear names a file of the clear media, which may be missing.
+	clear string
+}
+
+// run rekeys what the folder holds; it returns why that was refused, or nothing
+// where it was rekeyed and judged.
 func (c *corpusCase) run(t *testing.T) string {
-	media := filepath.Join(c.dir, "media")
-	enc := filepath.Join(c.folder, "enc")
-	if _, err := os.Stat(enc); err != nil {
-		// A folder of loose files.
-		enc = c.folder
+	c.root = filepath.Join(c.folder, "enc")
+	if _, err := os.Stat(c.root); err != nil {
+		c.root = c.folder
 	}
-	if err := os.CopyFS(filepath.Join(media, c.name), os.DirFS(enc)); err != nil {
+	c.readKeys(t)
+	manifests, protected := c.look(t)
+	if protected && !manifests {
+		c.loose(t)
+		return ""
+	}
+	why := c.asset(t, protected)
+	if why != "" && protected {
+		t.Errorf("protected MP4 is refused: %s", why)
+	}
+	return why
+}
+
+// look tells whether the folder has manifests, and MP4 that is encrypted as
+// such (rather than as a whole, under AES-128).
+func (c *corpusCase) look(t *testing.T) (manifests, protected bool) {
+	err := filepath.WalkDir(c.root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if isManifest(name) {
+			manifests = true
+			return nil
+		}
+		b, err := os.ReadFile(name)
+		protected = protected || judge.Protected(b)
+		return err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	before := judge.Tree(t, media)
-	args := c.keys(t)
-	c.rekey(t, 0, nil, "scan")
-	args = append([]string{"compromise", "--wait", "--handover", "none", "--json"}, args...)
-	var s status
-	code := c.rekey(t, -1, &s, args...)
-	if code == 3 || code == 1 && strings.Contains(c.why, `"class":"unknown"`) {
-		same(t, before, judge.Tree(t, media))
-		return c.why
-	}
-	if code != 0 && code != 4 {
-		t.Fatalf("compromise: exit %d", code)
-	}
-	if len(s.Assets) == 0 {
-		t.Fatalf("compromise: exit %d and no assets", code)
-	}
-	for _, a := range s.Assets {
-		switch a.State {
-		case "refused":
-			if a.Object == "" || a.Reason == "" {
-				t.Errorf("%s is refused without object or reason", a.Asset)
-			}
-			same(t, before, judge.Tree(t, media))
-			return a.Object + ": " + a.Reason
-		case "verified":
-		default:
-			t.Fatalf("%s is %s: %s: %s", a.Asset, a.State, a.Object, a.Reason)
-		}
-	}
-	c.judge(t, media, s)
-	return ""
+	return manifests, protected
 }
 
-// keys imports the folder's keys and returns the flags that name them.
-func (c *corpusCase) keys(t *testing.T) []string {
+func isManifest(name string) bool {
+	ext := filepath.Ext(name)
+	return ext == ".mpd" || ext == ".m3u8"
+}
+
+// readKeys reads keys.json and clear.streams: either an object that lists keys,
+// or a list of files, each with its key.
+func (c *corpusCase) readKeys(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(c.folder, "keys.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var f keysFile
-	if err := json.Unmarshal(b, &f); err != nil {
-		return c.looseKeys(t, b)
+	var f struct {
+		Keys []struct {
+			KID string `json:"kid"`
+			URI string `json:"uri"`
+			Key string `json:"key"`
+		} `json:"keys"`
 	}
-	var lines bytes.Buffer
-	var flags []string
+	c.keys = map[key.KID]key.ContentKey{}
+	if err := json.Unmarshal(b, &f); err != nil {
+		c.readList(t, b)
+		return
+	}
 	for _, k := range f.Keys {
 		if k.KID == "" {
-			flags = append(flags, "--key-uri", path.Join(c.name, k.URI))
+			c.uris = append(c.uris, k.URI)
 			continue
 		}
-		fmt.Fprintf(&lines, "%s:%s\n", k.KID, k.Key)
-		flags = append(flags, "--kid", k.KID)
+		addKey(t, c.keys, k.KID, k.Key)
 	}
-	if lines.Len() > 0 {
-		name := filepath.Join(c.dir, "keys.txt")
-		if err := os.WriteFile(name, lines.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		c.rekey(t, 0, nil, "keys", "import", name)
+	if len(c.keys)+len(c.uris) == 0 {
+		t.Fatal("keys.json lists no keys")
 	}
-	return flags
+	c.readStreams(t)
 }
 
-// looseKeys names the KIDs of a folder that lists files, each with its keys.
-func (c *corpusCase) looseKeys(t *testing.T, b []byte) []string {
-	var list []struct {
-		KID []string `json:"kid"`
-	}
-	if err := json.Unmarshal(b, &list); err != nil || len(list) == 0 {
-		t.Fatalf("keys.json: %v", err)
-	}
-	var flags []string
-	for _, l := range list {
-		for _, kid := range l.KID {
-			flags = append(flags, "--kid", kid)
-		}
-	}
-	return flags
-}
-
-// rekey runs the program; want -1 takes any exit code.
-func (c *corpusCase) rekey(t *testing.T, want int, into any, args ...string) int {
+func addKey(t *testing.T, to map[key.KID]key.ContentKey, kid, hex string) {
 	t.Helper()
-	args = append(args, "--media", filepath.Join(c.dir, "media"), "--master-key", filepath.Join(c.dir, "master.key"))
-	cmd := exec.CommandContext(t.Context(), c.bin, args...)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	id, err := key.ParseKID(kid)
+	if err != nil {
 		t.Fatal(err)
 	}
-	code := cmd.ProcessState.ExitCode()
-	if want >= 0 && code != want {
-		t.Fatalf("rekey %s: exit %d: %s", args[0], code, &errs)
-	}
-	if into != nil && out.Len() > 0 {
-		if err := json.Unmarshal(out.Bytes(), into); err != nil {
-			t.Fatalf("rekey %s: %v: %s", args[0], err, &out)
-		}
-	}
-	if code != 0 {
-		c.why = fmt.Sprintf("exit %d: %s", code, strings.TrimSpace(errs.String()))
-	}
-	return code
-}
-
-func same(t *testing.T, before, after map[string]string) {
-	t.Helper()
-	for k, v := range before {
-		if after[k] != v {
-			t.Errorf("%s changed", k)
-		}
-	}
-	if len(after) != len(before) {
-		t.Errorf("%d objects, were %d", len(after), len(before))
+	if to[id], err = key.ParseContentKey(hex); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// judge compares what the rotated asset decrypts to, by other programs, with
-// the corpus's digests.
-func (c *corpusCase) judge(t *testing.T, media string, s status) {
-	root := filepath.Join(media, c.name)
-	tree := filepath.Join(root, "_rekey", s.Rotation)
+// readStreams reads clear.streams, by renditions.
+func (c *corpusCase) readStreams(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(c.folder, "clear.streams"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string][]string{}
+	at := map[string]int{}
 	for line := range strings.Lines(string(b)) {
-		what, hash, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		want[what] = append(want[what], hash)
+		name, hash, ok := strings.Cut(strings.TrimSpace(line), "\t")
+		if !ok {
+			t.Fatalf("clear.streams: %q", line)
+		}
+		i, ok := at[name]
+		if !ok {
+			i, at[name] = len(c.list), len(c.list)
+			r := rendition{name: name, keys: c.keys}
+			r.init, r.media, _ = strings.Cut(name, "+")
+			if r.media != "" {
+				r.media = filepath.Join(filepath.Dir(r.init), r.media)
+			}
+			c.list = append(c.list, r)
+		}
+		c.list[i].want = append(c.list[i].want, hash)
 	}
-	if len(want) == 0 {
+	if len(c.list) == 0 {
 		t.Fatal("clear.streams is empty")
 	}
-	playlists := tree
-	if _, err := os.Stat(filepath.Join(root, "stream.m3u8")); err == nil {
-		// A lone media playlist is an entry: it stays where it was.
-		playlists = root
-	}
-	if n := c.segments(t, playlists); n > 0 {
-		t.Logf("%d AES-128 segments compared with their clear bytes", n)
-	}
-	for what, hashes := range want {
-		var got []string
-		if strings.HasSuffix(what, ".m3u8") {
-			// An entry playlist stays where it was, one below moves.
-			name := filepath.Join(tree, what)
-			if _, err := os.Stat(name); err != nil {
-				name = filepath.Join(root, what)
-			}
-			got = judge.Playlist(t, name)
-		} else {
-			initFile, glob, _ := strings.Cut(what, "+")
-			segments := files(t, filepath.Join(tree, filepath.Dir(initFile), glob))
-			got = judge.Streams(t, c.newKey(t, s, path.Join(c.name, initFile)), append([]string{filepath.Join(tree, initFile)}, segments...)...)
-		}
-		if !slices.Equal(got, hashes) {
-			t.Errorf("%s: FFmpeg reads %q, want %q", what, got, hashes)
-		}
-	}
 }
 
-// files are the files of a glob, in the order of their numbers.
-func files(t *testing.T, glob string) []string {
-	t.Helper()
-	names, err := filepath.Glob(glob)
-	if err != nil || len(names) == 0 {
-		t.Fatalf("%s matches nothing: %v", glob, err)
+// readList reads a keys.json that lists files. Those that are not there are not
+// part of the corpus; a list of which nothing is there is a mistake.
+func (c *corpusCase) readList(t *testing.T, b []byte) {
+	var list []struct {
+		File  string   `json:"file"`
+		Init  string   `json:"init"`
+		Clear string   `json:"clear"`
+		Key   string   `json:"key"`
+		KID   []string `json:"kid"`
 	}
-	slices.SortFunc(names, func(a, b string) int {
-		if len(a) != len(b) {
-			return len(a) - len(b)
-		}
-		return strings.Compare(a, b)
-	})
-	return names
-}
-
-// newKey exports the new key of a track.
-func (c *corpusCase) newKey(t *testing.T, s status, track string) string {
-	t.Helper()
-	for _, a := range s.Assets {
-		for _, tr := range a.Tracks {
-			if tr.Track != track {
-				continue
-			}
-			out, err := exec.CommandContext(t.Context(), c.bin, "keys", "export", tr.NewKID.String(), "--reveal", "--reason", "conformance",
-				"--media", filepath.Join(c.dir, "media"), "--master-key", filepath.Join(c.dir, "master.key")).Output()
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, k, _ := strings.Cut(strings.TrimSpace(string(out)), ":")
-			return k
-		}
+	if err := json.Unmarshal(b, &list); err != nil {
+		t.Fatalf("keys.json: %v", err)
 	}
-	t.Fatalf("no track %s in %+v", track, s)
-	return ""
+	for _, l := range list {
+		if _, err := os.Stat(filepath.Join(c.root, l.File)); err != nil {
+			continue
+		}
+		r := rendition{name: l.File, init: l.File, clear: l.Clear, keys: map[key.KID]key.ContentKey{}}
+		if l.Init != "" {
+			r.init, r.media = l.Init, l.File
+		}
+		for _, kid := range l.KID {
+			addKey(t, r.keys, kid, l.Key)
+			addKey(t, c.keys, kid, l.Key)
+		}
+		c.list = append(c.list, r)
+	}
+	if len(c.list) == 0 {
+		t.Fatal("none of the files that keys.json lists is there")
+	}
 }

@@ -1,11 +1,13 @@
 // Package judge asks independent programs what rotated media decrypts to:
-// FFmpeg and OpenSSL, never our own code. It is used by tests only.
+// FFmpeg, OpenSSL and mp4ff, never the code under test. It is used by tests
+// only.
 package judge
 
 import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -35,14 +37,33 @@ func Streams(t testing.TB, keyHex string, files ...string) []string {
 		}
 		in.Write(b)
 	}
+	lines, err := FileStreams(t, keyHex, in.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+// FileStreams is Streams of bytes in memory. An error is what FFmpeg said of
+// them: that it cannot read a file may be what the test wants to know.
+func FileStreams(t testing.TB, keyHex string, file []byte) ([]string, error) {
+	t.Helper()
+	need(t, "ffmpeg", "ffmpeg")
 	args := []string{"-v", "error"}
 	if keyHex != "" {
 		args = append(args, "-decryption_key", keyHex)
 	}
 	// From a pipe: of a seekable file with a sidx in every segment FFmpeg 5.1
 	// reads nothing and says nothing.
-	args = append(args, "-i", "pipe:", "-map", "0", "-c", "copy", "-f", "streamhash", "-hash", "sha256", "-")
-	return run(t, &in, "ffmpeg", args...)
+	from := "pipe:"
+	if mediaFirst(file) {
+		from = filepath.Join(t.TempDir(), "media.mp4")
+		if err := os.WriteFile(from, file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args = append(args, "-i", from, "-map", "0", "-c", "copy", "-f", "streamhash", "-hash", "sha256", "-")
+	return try(t, bytes.NewReader(file), "ffmpeg", args...)
 }
 
 // Playlist is FFmpeg's streamhash of an HLS playlist on disk.
@@ -70,15 +91,24 @@ func AES128(t testing.TB, name, keyHex, ivHex string) string {
 
 func run(t testing.TB, in io.Reader, name string, args ...string) []string {
 	t.Helper()
+	lines, err := try(t, in, name, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+func try(t testing.TB, in io.Reader, name string, args ...string) ([]string, error) {
+	t.Helper()
 	c := exec.CommandContext(t.Context(), name, args...)
 	c.Stdin = in
 	var errs bytes.Buffer
 	c.Stderr = &errs
 	out, err := c.Output()
 	if err != nil {
-		t.Fatalf("%s: %v: %s", name, err, &errs)
+		return nil, fmt.Errorf("%s: %w: %s", name, err, &errs)
 	}
-	return strings.Fields(string(out))
+	return strings.Fields(string(out)), nil
 }
 
 // Tree is the SHA-256 of every file under a folder, by its path.

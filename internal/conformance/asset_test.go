@@ -1,0 +1,272 @@
+//go:build conformance
+
+package conformance_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/seed-6133abe0/rekey/internal/judge"
+	"github.com/seed-6133abe0/rekey/key"
+)
+
+type status struct {
+	Rotation string `json:"rotation"`
+	Assets   []struct {
+		Asset, State, Object, Reason string
+		Tracks                       []struct {
+			Track  string  `json:"track"`
+			NewKID key.KID `json:"new_kid"`
+		}
+	}
+}
+
+// attempt is one rotation of a fresh copy of an asset.
+type attempt struct {
+	*corpusCase
+	dir, media string
+	before     map[string]string
+	status     status
+	// why is what the program said on its last failure.
+	why string
+}
+
+// unproved is what the program says where the media does not prove an old key.
+const unproved = "the media does not prove the old key"
+
+// asset rotates every key of the folder's asset; it returns why the asset was
+// refused, or nothing where it was rotated and judged. An asset that fails only
+// because its media proves nothing is rotated again as its operator would, with
+// the flag that accepts that, and counted.
+func (c *corpusCase) asset(t *testing.T, protected bool) string {
+	a, reason := c.attempt(t)
+	if strings.Contains(reason, unproved) {
+		t.Logf("unproved, published all the same: %s", reason)
+		c.unproved = append(c.unproved, reason)
+		a, reason = c.attempt(t, "--accept-unproved")
+	}
+	if reason != "" {
+		t.Fatal(reason)
+	}
+	if a.why != "" {
+		same(t, a.before, judge.Tree(t, a.media))
+		return a.why
+	}
+	if protected {
+		a.judgeRenditions(t)
+		a.sameLengths(t)
+	} else {
+		a.judgePlaylists(t)
+	}
+	return ""
+}
+
+// attempt rotates a copy of the asset. It returns why that failed; a refusal is
+// no failure, and is in the attempt's why.
+func (c *corpusCase) attempt(t *testing.T, flags ...string) (a *attempt, failure string) {
+	t.Helper()
+	a = &attempt{corpusCase: c, dir: t.TempDir()}
+	a.media = filepath.Join(a.dir, "media")
+	if err := os.CopyFS(filepath.Join(a.media, c.name), os.DirFS(c.root)); err != nil {
+		t.Fatal(err)
+	}
+	a.before = judge.Tree(t, a.media)
+	args := append([]string{"compromise", "--wait", "--handover", "none", "--json"}, flags...)
+	args = append(args, a.importKeys(t)...)
+	a.rekey(t, 0, nil, "scan")
+	code := a.rekey(t, -1, &a.status, args...)
+	if code == 3 || code == 1 && strings.Contains(a.why, `"class":"unknown"`) {
+		return a, ""
+	}
+	said := a.why
+	a.why = ""
+	if len(a.status.Assets) == 0 {
+		return a, fmt.Sprintf("compromise: exit %d and no assets: %s", code, said)
+	}
+	for _, x := range a.status.Assets {
+		switch x.State {
+		case "verified":
+		case "refused":
+			a.why = x.Object + ": " + x.Reason
+			if x.Object == "" || x.Reason == "" {
+				return a, x.Asset + " is refused without object or reason"
+			}
+		default:
+			return a, fmt.Sprintf("%s is %s: %s: %s", x.Asset, x.State, x.Object, x.Reason)
+		}
+	}
+	if code != 0 && a.why == "" {
+		return a, fmt.Sprintf("compromise: exit %d: %s", code, said)
+	}
+	return a, ""
+}
+
+// importKeys imports the folder's keys and returns the flags that name them.
+func (a *attempt) importKeys(t *testing.T) []string {
+	var lines bytes.Buffer
+	var flags []string
+	for _, uri := range a.uris {
+		flags = append(flags, "--key-uri", path.Join(a.name, uri))
+	}
+	for kid, k := range a.keys {
+		raw := k.RevealSecretBytes()
+		fmt.Fprintf(&lines, "%s:%s\n", kid, hex.EncodeToString(raw[:]))
+		flags = append(flags, "--kid", kid.String())
+	}
+	if lines.Len() > 0 {
+		name := filepath.Join(a.dir, "keys.txt")
+		if err := os.WriteFile(name, lines.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a.rekey(t, 0, nil, "keys", "import", name)
+	}
+	return flags
+}
+
+// rekey runs the program; want -1 takes any exit code.
+func (a *attempt) rekey(t *testing.T, want int, into any, args ...string) int {
+	t.Helper()
+	args = append(args, "--media", a.media, "--master-key", filepath.Join(a.dir, "master.key"))
+	cmd := exec.CommandContext(t.Context(), a.bin, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	code := cmd.ProcessState.ExitCode()
+	if want >= 0 && code != want {
+		t.Fatalf("rekey %s: exit %d: %s", args[0], code, &errs)
+	}
+	if into != nil && out.Len() > 0 {
+		if err := json.Unmarshal(out.Bytes(), into); err != nil {
+			t.Fatalf("rekey %s: %v: %s", args[0], err, &out)
+		}
+	}
+	if code != 0 {
+		a.why = fmt.Sprintf("exit %d: %s", code, strings.TrimSpace(errs.String()))
+	}
+	return code
+}
+
+func same(t *testing.T, before, after map[string]string) {
+	t.Helper()
+	for k, v := range before {
+		if after[k] != v {
+			t.Errorf("%s changed", k)
+		}
+	}
+	if len(after) != len(before) {
+		t.Errorf("%d objects, were %d", len(after), len(before))
+	}
+}
+
+// trees are where the asset's originals and its rekeyed objects are.
+func (a *attempt) trees() (old, after string) {
+	old = filepath.Join(a.media, a.name)
+	return old, filepath.Join(old, "_rekey", a.status.Rotation)
+}
+
+// judgeRenditions compares what the rotated MP4 decrypts to with the digests.
+func (a *attempt) judgeRenditions(t *testing.T) {
+	t.Helper()
+	keys := a.newKeys(t)
+	old, after := a.trees()
+	for _, r := range a.list {
+		a.judgeMP4(t, r, r.bytes(t, old), r.bytes(t, after), keys)
+	}
+}
+
+// newKeys exports the new keys of the rotation.
+func (a *attempt) newKeys(t *testing.T) map[key.KID]key.ContentKey {
+	t.Helper()
+	keys := map[key.KID]key.ContentKey{}
+	for _, x := range a.status.Assets {
+		for _, tr := range x.Tracks {
+			if _, ok := keys[tr.NewKID]; ok {
+				continue
+			}
+			out, err := exec.CommandContext(t.Context(), a.bin, "keys", "export", tr.NewKID.String(), "--reveal", "--reason", "conformance",
+				"--media", a.media, "--master-key", filepath.Join(a.dir, "master.key")).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			kid, k, _ := strings.Cut(strings.TrimSpace(string(out)), ":")
+			addKey(t, keys, kid, k)
+		}
+	}
+	if len(keys) == 0 {
+		t.Fatalf("no new keys in %+v", a.status)
+	}
+	return keys
+}
+
+// sameLengths: no media object has another length than it had, and none is
+// missing.
+func (a *attempt) sameLengths(t *testing.T) {
+	t.Helper()
+	old, after := a.trees()
+	err := filepath.WalkDir(a.root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || isManifest(name) {
+			return err
+		}
+		rel, err := filepath.Rel(a.root, name)
+		if err != nil {
+			return err
+		}
+		first, err := os.ReadFile(filepath.Join(old, rel))
+		if err != nil || !judge.IsMP4(first) {
+			return err
+		}
+		second, err := os.Stat(filepath.Join(after, rel))
+		switch {
+		case err != nil:
+			t.Errorf("%s has no new object: %v", rel, err)
+		case second.Size() != int64(len(first)):
+			t.Errorf("%s: %d bytes became %d", rel, len(first), second.Size())
+		default:
+			a.lengths++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// judgePlaylists compares what rotated playlists play, by OpenSSL and FFmpeg,
+// with the digests.
+func (a *attempt) judgePlaylists(t *testing.T) {
+	t.Helper()
+	root, tree := a.trees()
+	playlists := tree
+	if _, err := os.Stat(filepath.Join(root, "stream.m3u8")); err == nil {
+		// A lone media playlist is an entry: it stays where it was.
+		playlists = root
+	}
+	if n := a.segments(t, playlists); n > 0 {
+		t.Logf("%d AES-128 segments compared with their clear bytes", n)
+	}
+	for _, r := range a.list {
+		// An entry playlist stays where it was, one below moves.
+		name := filepath.Join(tree, r.name)
+		if _, err := os.Stat(name); err != nil {
+			name = filepath.Join(root, r.name)
+		}
+		if got := judge.Playlist(t, name); !slices.Equal(got, r.want) {
+			t.Errorf("%s: FFmpeg reads %q, want %q", r.name, got, r.want)
+		}
+	}
+}
