@@ -37,19 +37,31 @@ func (f *firsts) add(first byte, unique []byte) {
 	f.n++
 }
 
-// log10 bounds the chance that uniform bytes are as alike as these: the
-// Chernoff bound of a binomial tail, for the commonest value, which may be any.
+// log10 bounds the chance that uniform bytes are as alike as these, by a bet
+// (Dirichlet-multinomial against uniform): what a fair bet wins bounds the chance
+// of winning it, and so it stays when the bounds of many objects are multiplied,
+// most of which say nothing.
 func (f *firsts) log10() float64 {
-	most := uint16(0)
-	for _, v := range f.values {
-		most = max(most, v)
-	}
 	if f.n == 0 {
 		return 0
 	}
-	share := float64(most) / float64(f.n)
-	if share <= 1.0/256 {
-		return 0
+	const each = 1.0 / 256 // prior weight of a value
+	none, _ := math.Lgamma(each)
+	all, _ := math.Lgamma(float64(f.n) + 1)
+	ln := float64(f.n)*math.Log(256) - all
+	for _, v := range f.values {
+		if v > 0 {
+			some, _ := math.Lgamma(each + float64(v))
+			ln += some - none
+		}
 	}
-	return min(0, math.Log10(256)-float64(f.n)*divergence(share, 1.0/256)*math.Log10E)
+	return hedged(ln * math.Log10E)
 }
+
+// stake is the part of each object's evidence that is bet; the rest is kept.
+const stake = 4
+
+// hedged is log10 of what a fair bet of 10^-stake bounds chance by, if the bet
+// wins 10^won. A loss costs 10^-stake at most, which ten thousand objects may
+// lose before their product claims too much.
+func hedged(won float64) float64 { return min(0, stake-won) }
