@@ -188,7 +188,7 @@ func (tr *trial) silence(m *mutant, b []byte, what string, w *filePass, res File
 		tr.outcomes["rekeyed"]++
 		return nil
 	}
-	why := w.excuse(left)
+	why := w.excuse(m, left)
 	if why == "" {
 		return fmt.Errorf("%d of %d runs of old ciphertext are left, first %v, and nothing says so", len(left), len(m.secret), left[0])
 	}
@@ -200,12 +200,15 @@ func (tr *trial) silence(m *mutant, b []byte, what string, w *filePass, res File
 }
 
 // excuse says why the runs in left are not encrypted samples, by the tables.
-func (w *filePass) excuse(left []span) string {
+func (w *filePass) excuse(m *mutant, left []span) string {
 	switch {
 	case !w.in.Encrypted():
 		return "no sample entry is a protected one"
 	case w.inSamples(left) == 0:
 		return "in no sample"
+	}
+	if w.patterned(m) {
+		return "another scheme or pattern, which leaves other bytes clear"
 	}
 	for _, n := range w.bareOf {
 		if n > 0 {
@@ -227,8 +230,8 @@ func (w *filePass) excuse(left []span) string {
 	return ""
 }
 
-// inSamples counts the runs that lie in samples of any track, encrypted or not.
-// An overlap of a block or less proves nothing: schemes leave partial blocks clear.
+// inSamples counts the runs of which most bytes lie in samples of any track,
+// encrypted or not. Less proves nothing: schemes leave partial blocks clear.
 func (w *filePass) inSamples(left []span) (n int) {
 	if w.in.listed == 0 { // all fragments at once, moov out of the way
 		b := make([]byte, w.file.size)
@@ -242,11 +245,25 @@ func (w *filePass) inSamples(left []span) (n int) {
 		}
 	}
 	for _, run := range left {
-		if slices.ContainsFunc(w.seg.spans, func(x span) bool { return x.from+16 < run.to && run.from+16 < x.to }) {
+		covered := 0
+		for _, x := range w.seg.spans {
+			covered += max(0, min(x.to, run.to)-max(x.from, run.from))
+		}
+		if 2*covered > run.to-run.from {
 			n++
 		}
 	}
 	return n
+}
+
+// patterned tells whether some protection has another scheme or pattern than m.
+func (w *filePass) patterned(m *mutant) bool {
+	f, err := OpenFile(m.name, bytes.NewReader(m.file), int64(len(m.file)))
+	return err == nil && slices.ContainsFunc(w.seg.prots, func(p protection) bool {
+		return !slices.ContainsFunc(f.in.prots, func(q protection) bool {
+			return p.scheme == q.scheme && p.crypt == q.crypt && p.skip == q.skip
+		})
+	})
 }
 
 // mutant is a real file and where its boxes lie.
