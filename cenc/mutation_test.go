@@ -68,6 +68,32 @@ func TestMutations(t *testing.T) {
 	}
 }
 
+// TestTablesClaimNoMemory: a small file whose moov claims two million samples of
+// a byte is refused before they are listed.
+func TestTablesClaimNoMemory(t *testing.T) {
+	tried := newTrial()
+	for _, m := range wholeMedia(t) {
+		if m.name != "ffmpeg-cenc-progressive/movie" {
+			continue
+		}
+		x := newMutant(t, m)
+		b := bytes.Clone(m.file)
+		for _, p := range x.boxes {
+			switch p.typ {
+			case "stsz":
+				copy(b[p.at+12:], join(be(4, 1), be(4, 0x1ffff0)))
+			case "stsc":
+				copy(b[p.at+20:], be(4, 0x1ffff0))
+			}
+		}
+		if err := tried.run(&x, b, "samples of a byte"); err != nil || tried.outcomes["rekeyed"] > 0 {
+			t.Error(err, tried.outcomes)
+		}
+		return
+	}
+	t.Fatal("no progressive file")
+}
+
 func envNumber(t testing.TB, name string, otherwise int) int {
 	t.Helper()
 	v := os.Getenv(name)
