@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/seed-6133abe0/rekey/cenc"
+	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/internal/judge"
 	"github.com/seed-6133abe0/rekey/key"
 )
@@ -68,6 +69,9 @@ func (c *corpusCase) judgeMP4(t *testing.T, r rendition, old, after []byte, newK
 		t.Errorf("%s: old and new media have different clear forms", r.name)
 	}
 	said := []string{"the media proves the key: " + res.Evidence.Verdict().String()}
+	if res.Evidence.Verdict() == evidence.Undecided {
+		c.undecided++
+	}
 	if s := how.Readings.String(); s != "" {
 		said = append(said, "read as "+s)
 	}
@@ -120,8 +124,10 @@ func (c *corpusCase) again(t *testing.T, name string, after, form []byte, ks map
 		t.Errorf("%s: cannot be rekeyed again: %v", name, err)
 		return
 	}
-	if second, _ := clearForm(t, name+" (again)", out.Bytes(), next, o); !bytes.Equal(second, form) {
-		t.Errorf("%s: rekeying again destroys it", name)
+	var second bytes.Buffer
+	_, err := open(t, name, out.Bytes()).Decrypt(next, cenc.FileOptions{Options: o, Clear: &second})
+	if err != nil || !bytes.Equal(second.Bytes(), form) {
+		t.Errorf("%s: rekeying it again destroys it: %v", name, err)
 	}
 }
 
