@@ -42,7 +42,7 @@ func wholeMedia(t testing.TB) []media {
 // an *Error or rekeyed to a file that is proved to be the same media; no silence,
 // no panic, no memory out of proportion.
 func TestMutations(t *testing.T) {
-	total, seed := envNumber(t, "REKEY_MUTATIONS", 8000), envNumber(t, "REKEY_MUTATION_SEED", 1)
+	total, seed := envNumber(t, "REKEY_MUTATIONS", 6000), envNumber(t, "REKEY_MUTATION_SEED", 1)
 	tried := newTrial()
 	all := wholeMedia(t)
 	targets := make([]mutant, len(all))

@@ -168,7 +168,7 @@ func TestPooledClaims(t *testing.T) {
 			r := rand.New(rand.NewPCG(3, uint64(c.samples+c.size)))
 			rate := rates{}
 			data := make([]byte, c.size)
-			for range envNumber(t, "REKEY_RATES", 20) * 2 {
+			for range envNumber(t, "REKEY_RATES", 20) {
 				var sum evidence.Evidence
 				for range c.objects {
 					var y tally
