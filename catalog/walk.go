@@ -204,6 +204,9 @@ func (w *walker) media(ctx context.Context, manifest, ref string, t *Track, kid 
 // initTrack returns the track behind an init section; nil where it is refused.
 func (w *walker) initTrack(ctx context.Context, k string) (*Track, error) {
 	if t, ok := w.tracks[k]; ok {
+		if t.Single {
+			w.refuse(k, "one manifest takes it for a whole file, another for an init section")
+		}
 		return t, nil
 	}
 	b, o, err := w.list.read(ctx, k, MaxInit)

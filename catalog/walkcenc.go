@@ -164,9 +164,12 @@ func (w *walker) segmentKeys(ctx context.Context, in *cenc.Init, t *Track, s Seg
 			return w.refuseOr(s.Key, err)
 		}
 	}
-	kids, boxes, err := cenc.SegmentKIDs(in, s.Key, b)
+	kids, boxes, moofs, err := cenc.SegmentKIDs(in, s.Key, b)
 	if err != nil {
 		return w.refuseOr(s.Key, err)
+	}
+	if moofs == 0 && n < s.Size {
+		return w.segmentKeys(ctx, in, t, s, true) // its first moof is longer
 	}
 	for _, kid := range kids {
 		if !t.Uses(kid) {

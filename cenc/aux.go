@@ -84,11 +84,11 @@ func (s *segment) dropClear(first int) {
 	n := 0
 	for i := range list {
 		p := &s.prots[list[i].prot]
-		if p.protected && p.ivSize > 0 && !list[i].known {
+		if p.protected && p.ivSize > 0 && !list[i].known && list[i].size > 0 {
 			s.bare = append(s.bare, list[i])
 			continue
 		}
-		if !p.protected {
+		if !p.protected || list[i].size == 0 { // nothing to decrypt, wherever it lies
 			continue
 		}
 		if n != i {

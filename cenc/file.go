@@ -46,6 +46,7 @@ type FileResult struct {
 	Samples   int
 	Protected int64
 	Evidence  evidence.Evidence
+	ByKID     map[key.KID]evidence.Evidence
 	Stored    evidence.Evidence
 	Readings  Readings
 	Findings  []Finding

@@ -109,6 +109,12 @@ func (w *filePass) result() (FileResult, error) {
 		Samples: w.count, Protected: w.protected, Readings: w.read, Findings: w.findings(), Kept: slices.Clone(w.kept), NotUpdated: w.names,
 		Evidence: weakestOf(w.pooled), Stored: weakestOf(w.stored),
 	}
+	res.ByKID = map[key.KID]evidence.Evidence{}
+	for at, e := range w.pooled {
+		sum := res.ByKID[at.kid]
+		sum.Add(e)
+		res.ByKID[at.kid] = sum
+	}
 	return res, w.wrong(true)
 }
 
@@ -126,14 +132,18 @@ const patience = 8
 
 // wrong is the error that the evidence so far amounts to, or nil.
 func (w *filePass) wrong(last bool) error {
+	counted := false
 	for at, e := range w.pooled {
 		if e.Verdict() != evidence.Wrong {
 			continue
 		}
+		if !counted {
+			w.windows, counted = w.windows+1, true
+		}
 		if s := w.stored[at]; s.Verdict() == evidence.Right {
 			return w.seg.fail(ErrClear, w.done, "%d bytes signalled as encrypted are clear media as they stand", w.protected)
 		}
-		if w.windows++; last || w.windows > patience {
+		if last || w.windows > patience {
 			return w.seg.fail(ErrWrongKey, w.done, "KID %v: %d of its decrypted bytes break the rules of the codec at %d places", at.kid, e.Bytes, e.Against)
 		}
 	}

@@ -137,8 +137,9 @@ func fragmentKIDs(in *Init, object string, b []byte, moof box) (kids, boxes []ke
 
 // SegmentKIDs lists the KIDs that the moofs of a segment name themselves: for
 // media, in sample groups, and in pssh boxes; each once. b may be only the
-// beginning of the segment: what is not there whole is not looked at.
-func SegmentKIDs(in *Init, object string, b []byte) (kids, boxes []key.KID, err error) {
+// beginning of the segment: what is not there whole is not looked at, and moofs
+// counts what was.
+func SegmentKIDs(in *Init, object string, b []byte) (kids, boxes []key.KID, moofs int, err error) {
 	r := &reader{object: object, b: b}
 	for at := 0; at < len(b); {
 		x, err := r.box(at, len(b))
@@ -149,9 +150,10 @@ func SegmentKIDs(in *Init, object string, b []byte) (kids, boxes []key.KID, err 
 		if x.typ != typeMoof {
 			continue
 		}
+		moofs++
 		media, more, err := fragmentKIDs(in, object, b[x.start:x.end], x)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, 0, err
 		}
 		for _, kid := range media {
 			kids = appendKID(kids, kid)
@@ -160,5 +162,5 @@ func SegmentKIDs(in *Init, object string, b []byte) (kids, boxes []key.KID, err 
 			boxes = appendKID(boxes, kid)
 		}
 	}
-	return kids, boxes, nil
+	return kids, boxes, moofs, nil
 }

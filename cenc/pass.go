@@ -18,8 +18,9 @@ type pass struct {
 	seg      segment
 	check    segment // the second scan, of the result
 	use      []*change
-	readings []Readings // by track
-	read     Readings   // of this object
+	readings []Readings       // by track
+	read     Readings         // of this object
+	marks    map[int32]uint64 // by sample index: what marks its new IV
 
 	clear    []byte
 	scratch  []byte
@@ -66,6 +67,7 @@ func (p *pass) prepare(samples []sample, base int, src []byte) (int, error) {
 		return 0, err
 	}
 	clear(p.tallies)
+	clear(p.marks)
 	n := 0
 	for i := range samples {
 		if k := p.use[samples[i].prot]; k != nil {
@@ -126,6 +128,7 @@ func (p *pass) transform(samples []sample, base int, src, cl, out []byte, place 
 		}
 		p.msg.decrypt(k.old, prot.scheme, cl[from-base:to-base], src[from-base:])
 		y := &p.tallies[prot.pool]
+		y.assumed = prot.scheme == schemeCENS && prot.crypt != 0 && sm.nsubs > 1
 		y.look(prot.codec, cl[from-base:to-base], p.msg.runs, p.msg.size)
 		p.msg.firsts(&y.first, prot, cl[from-base:to-base], src[from-base:to-base])
 		if out != nil {
@@ -145,7 +148,7 @@ func (p *pass) transform(samples []sample, base int, src, cl, out []byte, place 
 // it is finished when the batch is.
 func (p *pass) encrypt(sm *sample, k *ciphers, out, cl []byte, at int, place Place) {
 	if p.seg.prots[sm.prot].scheme.ctr() {
-		p.msg.iv, p.msg.carry = place.iv(int(sm.index)), false
+		p.msg.iv, p.msg.carry = p.newIV(sm, place), false
 		p.msg.stream(k.ctr, out[at:at+len(cl)], cl)
 		return
 	}
@@ -184,7 +187,7 @@ func (p *pass) putIVs(samples []sample, b []byte, base int, place Place, zero bo
 		}
 		var iv [16]byte
 		if !zero {
-			iv = place.iv(int(sm.index))
+			iv = p.newIV(sm, place)
 		}
 		put := func(at int) {
 			if at > 0 && at >= base && at+prot.ivSize <= base+len(b) {
@@ -275,6 +278,20 @@ func (p *pass) weigh() evidence.Evidence {
 		}
 	}
 	return weakest(list)
+}
+
+// weighKIDs is the evidence for each KID.
+func (p *pass) weighKIDs() map[key.KID]evidence.Evidence {
+	out := map[key.KID]evidence.Evidence{}
+	for i := range p.tallies {
+		if p.tallies[i].bytes > 0 {
+			kid := p.seg.prots[i].kid
+			e := out[kid]
+			e.Add(p.tallies[i].weigh())
+			out[kid] = e
+		}
+	}
+	return out
 }
 
 func weakest(list []evidence.Evidence) (sum evidence.Evidence) {

@@ -27,6 +27,9 @@ func (w *filePass) progressive() error {
 	if _, err := w.prepare(nil, 0, nil); err != nil {
 		return err
 	}
+	if t := w.marked(); t >= 0 {
+		return w.seg.unsupported(f.moov.start, "track %d: a pattern under cens in a progressive file", w.in.tracks[t].ID)
+	}
 	w.ivs = w.ivPlaces()
 	samples := w.seg.samples
 	for w.done < f.size {
@@ -43,6 +46,19 @@ func (w *filePass) progressive() error {
 		samples = samples[n:]
 	}
 	return nil
+}
+
+// marked is a track whose new IVs would have to say how its pattern is read, which
+// they can't before its samples are gone through; -1 if there is none.
+func (w *filePass) marked() int {
+	for i := range w.seg.samples {
+		sm := &w.seg.samples[i]
+		prot := &w.seg.prots[sm.prot]
+		if prot.scheme == schemeCENS && prot.crypt != 0 && prot.ivSize == 16 && sm.nsubs > 1 && w.use[sm.prot] != nil {
+			return prot.track
+		}
+	}
+	return -1
 }
 
 // scanTables finds the samples of all tracks, by the moov of in.
@@ -75,16 +91,16 @@ func (w *filePass) scanTables(s *segment, in *Init) error {
 // loadAux reads auxiliary information that lies between the samples.
 func (w *filePass) loadAux(s *segment, x span) error {
 	const most = 256 << 20
-	held := 0
-	for _, p := range s.side {
-		held += len(p.b)
-	}
-	if held+x.to-x.from > most {
+	if s.held += x.to - x.from; s.held > most {
 		return s.fail(ErrLimit, x.from, "more than %d bytes of auxiliary information", most)
 	}
 	b := make([]byte, x.to-x.from)
 	if err := w.file.read(b, x.from); err != nil {
 		return err
+	}
+	if n := len(s.side); n == 0 || s.side[n-1].from < x.from {
+		s.side = append(s.side, piece{x.from, b})
+		return nil
 	}
 	i, _ := slices.BinarySearchFunc(s.side, x.from, func(p piece, at int) int { return p.from - at })
 	s.side = slices.Insert(s.side, i, piece{x.from, b})
@@ -241,6 +257,9 @@ func (w *filePass) samplesWindow(samples []sample, to int) error {
 		if err := w.compare(samples, from, out); err != nil {
 			return err
 		}
+		if err := w.compareIVs(from, out); err != nil {
+			return err
+		}
 	}
 	if err := w.wrong(false); err != nil {
 		return err
@@ -266,6 +285,19 @@ func (w *filePass) compare(samples []sample, base int, out []byte) error {
 		w.msg.decrypt(k.new, scheme, w.scratch, out[sm.data-base:sm.end()-base])
 		if !bytes.Equal(w.scratch, w.clear[sm.data-base:sm.end()-base]) {
 			return w.seg.fail(ErrVerify, sm.data, "sample %d does not decrypt to its clear bytes", sm.index)
+		}
+	}
+	return nil
+}
+
+// compareIVs reads the IVs that stand between the samples.
+func (w *filePass) compareIVs(base int, out []byte) error {
+	for i := w.firstIV(base); i < len(w.ivs) && w.ivs[i].at < base+len(out); i++ {
+		sm := &w.seg.samples[w.ivs[i].sample]
+		n, at := w.seg.prots[sm.prot].ivSize, w.ivs[i].at
+		iv := w.place.iv(int(sm.index))
+		if !bytes.Equal(out[at-base:at-base+n], iv[:n]) {
+			return w.seg.fail(ErrVerify, at, "the IV of sample %d is not the new one", sm.index)
 		}
 	}
 	return nil
@@ -301,8 +333,8 @@ func (w *filePass) checkTables(again *Init) error {
 	if err := w.scanTables(&w.check, again); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	if !slices.Equal(w.check.samples, w.seg.samples) {
-		return w.check.fail(ErrVerify, w.in.base, "the samples that moov lists are not what they were")
+	if err := w.sameSamples(w.seg.samples, w.check.samples, w.in.base); err != nil {
+		return err
 	}
 	for _, p := range w.ivs {
 		n := w.seg.prots[w.seg.samples[p.sample].prot].ivSize

@@ -108,7 +108,7 @@ func (p *pass) decideTails(samples []sample, t, base int, src []byte) error {
 // encrypted where the clause is obeyed, by all the blocks of protected ranges
 // where the pattern is one stream over them.
 func (p *pass) decidePattern(samples []sample, t int) error {
-	votes, asked := 0, false
+	votes, asked, narrow := 0, false, false
 	for i := range samples {
 		sm := &samples[i]
 		prot := &p.seg.prots[sm.prot]
@@ -118,6 +118,7 @@ func (p *pass) decidePattern(samples []sample, t int) error {
 		p.fill(&p.seg, sm)
 		all := p.protectedBytes(sm) / 16
 		asked = asked || sm.nsubs > 1
+		narrow = narrow || prot.ivSize == 8
 		if i+1 == len(samples) || samples[i+1].prot != sm.prot || prot.ivSize != 16 || all*16 == p.msg.size {
 			continue
 		}
@@ -138,14 +139,52 @@ func (p *pass) decidePattern(samples []sample, t int) error {
 		reading = PatternRunsOn
 	case votes < 0:
 		reading = PatternRestarts
-	case known == PatternUnknown:
+	case known == PatternUnknown && narrow:
+		// No packager whose pattern runs on is known to write 8-byte IVs.
 		reading = PatternRestarts
+	case known == PatternUnknown:
+		return p.seg.unsupported(p.seg.base, "track %d: cens samples of several subsamples, and nothing tells whether the pattern begins anew in each",
+			p.in.tracks[t].ID)
 	}
 	if known != PatternUnknown && known != reading {
 		return p.seg.unsupported(p.seg.base, "track %d: the pattern %v here, and %v before", p.in.tracks[t].ID, reading, known)
 	}
 	p.readings[t].Pattern, p.read.Pattern = reading, reading
+	p.mark(samples, t)
 	return nil
+}
+
+// mark has the new IVs of a track tell how its pattern is read, as the old ones
+// did: their low halves count blocks from sample to sample, all of the protected
+// ranges or only the encrypted ones. The high halves alone keep them apart.
+func (p *pass) mark(samples []sample, t int) {
+	if p.marks == nil {
+		p.marks = map[int32]uint64{}
+	}
+	at := uint64(0)
+	for i := range samples {
+		sm := &samples[i]
+		prot := &p.seg.prots[sm.prot]
+		if prot.track != t || prot.scheme != schemeCENS || prot.ivSize != 16 || prot.crypt == 0 || p.use[sm.prot] == nil {
+			continue
+		}
+		p.marks[sm.index] = at
+		p.fill(&p.seg, sm)
+		if p.readings[t].Pattern == PatternRunsOn {
+			at += uint64(p.protectedBytes(sm) / 16)
+		} else {
+			at += uint64(p.msg.size / 16)
+		}
+	}
+}
+
+// newIV is the IV of a sample under its new key.
+func (p *pass) newIV(sm *sample, place Place) [16]byte {
+	iv := place.iv(int(sm.index))
+	if low, ok := p.marks[sm.index]; ok {
+		binary.BigEndian.PutUint64(iv[8:], low)
+	}
+	return iv
 }
 
 func (p *pass) protectedBytes(sm *sample) (sum int) {

@@ -25,6 +25,8 @@ type Result struct {
 	// Evidence says whether the old key was the right one. With several KIDs in
 	// the object it is as strong as the weakest of them.
 	Evidence evidence.Evidence
+	// ByKID is the evidence for each old key by itself, for pooling over objects.
+	ByKID map[key.KID]evidence.Evidence
 	// Stored says the same of the bytes as they were stored, looked at as if they
 	// were clear. It is left empty unless Evidence is Wrong. Pooled over a track
 	// it tells clear media in disguise where one object is too little to.
@@ -158,7 +160,7 @@ func (r *Rekeyer) finish(p Place) error {
 
 // result weighs the evidence of one object.
 func (p *pass) result(src []byte) (Result, error) {
-	res := Result{Clear: p.clear, Samples: p.count, Protected: p.protected, Evidence: p.weigh(), Readings: p.read, Kept: p.kept}
+	res := Result{Clear: p.clear, Samples: p.count, Protected: p.protected, Evidence: p.weigh(), ByKID: p.weighKIDs(), Readings: p.read, Kept: p.kept}
 	if res.Evidence.Verdict() == evidence.Wrong {
 		p.stored(p.seg.samples, 0, src)
 		res.Stored = p.weigh()
@@ -174,26 +176,18 @@ func (p *pass) result(src []byte) (Result, error) {
 // and compares them with their clear form, byte for byte. out and cl begin at
 // base.
 func (p *pass) verify(old, samples []sample, base int, out, cl []byte) error {
-	if len(samples) != len(old) || len(p.check.prots) != len(p.seg.prots) {
-		return p.check.fail(ErrVerify, base, "%d samples became %d", len(old), len(samples))
-	}
-	for i := range p.check.prots {
-		if !p.renamed(i) {
-			return p.check.fail(ErrVerify, base, "the samples of KID %v are under KID %v now", p.seg.prots[i].kid, p.check.prots[i].kid)
-		}
+	if err := p.sameSamples(old, samples, base); err != nil {
+		return err
 	}
 	for i := range samples {
 		sm := &samples[i]
-		if *sm != old[i] {
-			return p.check.fail(ErrVerify, sm.data, "sample %d is not where it was", sm.index)
-		}
-		k := p.use[sm.prot]
+		k := p.use[old[i].prot]
 		if k == nil {
 			continue
 		}
 		p.fill(&p.check, sm)
 		p.scratch = grow(p.scratch, int(sm.size))
-		p.msg.decrypt(k.new, p.seg.prots[sm.prot].scheme, p.scratch, out[sm.data-base:sm.end()-base])
+		p.msg.decrypt(k.new, p.seg.prots[old[i].prot].scheme, p.scratch, out[sm.data-base:sm.end()-base])
 		if !bytes.Equal(p.scratch, cl[sm.data-base:sm.end()-base]) {
 			return p.check.fail(ErrVerify, sm.data, "sample %d does not decrypt to its clear bytes", sm.index)
 		}
@@ -201,14 +195,37 @@ func (p *pass) verify(old, samples []sample, base int, out, cl []byte) error {
 	return nil
 }
 
-// renamed tells whether protection i of the second scan is the first one's, and
-// its KID the new one where the object itself names it. What moov names is
+// sameSamples compares two scans: the samples must be where they were, and under
+// the keys that they should be under now.
+func (p *pass) sameSamples(old, now []sample, base int) error {
+	if len(now) != len(old) {
+		return p.check.fail(ErrVerify, base, "%d samples became %d", len(old), len(now))
+	}
+	was, is := int32(-1), int32(-1) // the pair that was compared last
+	for i := range now {
+		x := now[i]
+		if x.prot = old[i].prot; x != old[i] {
+			return p.check.fail(ErrVerify, x.data, "sample %d is not where it was", x.index)
+		}
+		if old[i].prot == was && now[i].prot == is {
+			continue
+		}
+		if was, is = old[i].prot, now[i].prot; !p.renamed(was, is) {
+			return p.check.fail(ErrVerify, x.data, "sample %d was under KID %v and is under KID %v", x.index, p.seg.prots[was].kid, p.check.prots[is].kid)
+		}
+	}
+	return nil
+}
+
+// renamed tells whether a protection of the second scan is the first one's, with
+// the new KID where the bytes that were scanned name it. What only moov names is
 // checked where moov is written.
-func (p *pass) renamed(i int) bool {
-	was, is := p.seg.prots[i], p.check.prots[i]
-	inMoov := i < len(p.in.prots) || was.group > 0 && was.group <= localGroups
-	if k := p.use[i]; k != nil && !inMoov {
+func (p *pass) renamed(old, now int32) bool {
+	was, is := p.seg.prots[old], p.check.prots[now]
+	inMoov := p.check.in == p.in && (int(old) < len(p.in.prots) || was.group > 0 && was.group <= localGroups)
+	if k := p.use[old]; k != nil && !inMoov {
 		was.kid = k.newKID
 	}
+	was.pool, is.pool = 0, 0
 	return was == is
 }

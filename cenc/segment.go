@@ -47,6 +47,7 @@ type segment struct {
 	spans  []span // sample data and IVs: must not overlap
 	traf   traf
 	groups []groupRun
+	held   int              // bytes in side
 	side   []piece          // auxiliary information outside the window
 	load   func(span) error // appends such a piece to side; nil: there are none
 
@@ -69,7 +70,7 @@ func (s *segment) reset(in *Init, object string, b []byte, base, first int) {
 	s.prots = append(s.prots[:0], in.prots...)
 	s.bare = s.bare[:0]
 	s.kidAt, s.pssh, s.side = s.kidAt[:0], s.pssh[:0], s.side[:0]
-	s.first, s.total, s.mismatch = first, first, 0
+	s.first, s.total, s.mismatch, s.held = first, first, 0, 0
 }
 
 // scan finds every protected sample of an object that is a segment.
@@ -183,12 +184,12 @@ func (s *segment) checkSpans() error {
 
 // inMdat tells whether a run of bytes lies within the payload of one mdat.
 func (s *segment) inMdat(x span) bool {
-	for _, m := range s.mdats {
-		if x.from >= m.from && x.to <= m.to {
-			return true
-		}
+	// They are in the order of the object.
+	i, found := slices.BinarySearchFunc(s.mdats, x.from, func(m span, at int) int { return m.from - at })
+	if !found {
+		i--
 	}
-	return false
+	return i >= 0 && x.to <= s.mdats[i].to
 }
 
 // at gives the object's bytes from offset from on, of which n are there: in the

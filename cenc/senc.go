@@ -14,6 +14,9 @@ const (
 	sencSubsamples = 2
 )
 
+// groupOverride marks a protection that the sample encryption box itself names.
+const groupOverride = -1
+
 // override reads the parameters in the head of a sample encryption box.
 func (s *segment) override(x box) (algorithm, ivSize uint32, kidAt int, err error) {
 	f := s.fields(x)
@@ -26,10 +29,13 @@ func (s *segment) override(x box) (algorithm, ivSize uint32, kidAt int, err erro
 	return v >> 8, v & 0xff, kidAt, nil
 }
 
-func (s *segment) overrides(x box) bool {
-	f := s.fields(x)
+func (r *reader) overrides(x box) bool {
+	if x.end == 0 {
+		return false
+	}
+	f := r.fields(x)
 	_, flags := f.full()
-	return x.end != 0 && flags&sencOverride != 0
+	return flags&sencOverride != 0
 }
 
 // assign gives each sample its protection: that of its group, or the default
@@ -137,7 +143,11 @@ func (s *segment) assignOverride(list []sample, x box, entry int) error {
 	if err != nil {
 		return err
 	}
+	if entry < 0 {
+		return s.unsupported(x.start, "overrides the parameters of a clear sample entry")
+	}
 	p := s.prots[entry]
+	p.group = groupOverride
 	p.scheme, p.protected, p.ivSize = piffScheme(algorithm), algorithm != 0, int(ivSize)
 	p.kid = key.KID(s.bytes(kidAt, kidAt+16))
 	if why := p.check(); why != "" {

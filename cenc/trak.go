@@ -27,6 +27,11 @@ func (in *Init) readTrak(r *reader, trak box) error {
 	case len(t.entries) == 0:
 		return r.malformed(trak.start, "no sample entry")
 	}
+	for _, x := range [...]box{t.stbl.senc, t.stbl.piff} {
+		if r.overrides(x) {
+			in.refuse(r.unsupported(x.start, "%v in moov overrides the track's key", x.typ))
+		}
+	}
 	t.defaultDesc = 1
 	in.tracks = append(in.tracks, t)
 	return in.listSeigs(r, len(in.tracks)-1)

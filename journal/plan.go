@@ -59,6 +59,9 @@ type Track struct {
 	// Readings is how the packager reads what others read otherwise, as the first
 	// segments showed it (cenc.Readings).
 	Readings string `json:"readings,omitempty"`
+	// KIDs are all that the plan knows the track's samples to be under; OldKIDs
+	// are those of them that change.
+	KIDs []key.KID `json:"kids,omitempty"`
 	// Media is false where only the init section changes: its PSSH boxes name
 	// a changed KID, its media is under another.
 	Media bool `json:"media"`

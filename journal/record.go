@@ -73,7 +73,10 @@ type PartRecord struct {
 	Finished time.Time         `json:"finished"`
 	Objects  []ObjectRecord    `json:"objects"`
 	Evidence evidence.Evidence `json:"evidence"`
-	Findings []string          `json:"findings,omitempty"`
+	// ByKID is the evidence for each old key, of a track that has several: what
+	// proves one of them says nothing of another.
+	ByKID    map[key.KID]evidence.Evidence `json:"by_kid,omitempty"`
+	Findings []string                      `json:"findings,omitempty"`
 }
 
 // ObjectRecord is one object as it was written.

@@ -182,7 +182,7 @@ func (u *unit) planKeys(p *journal.Plan, a *catalog.Asset) {
 }
 
 func planTrack(t catalog.Track, u *unit, at tree) journal.Track {
-	pt := journal.Track{Number: uint16(u.tracks), ID: t.ID, Format: t.Format, Scheme: t.Scheme, Init: t.Init, Single: t.Single}
+	pt := journal.Track{Number: uint16(u.tracks), ID: t.ID, Format: t.Format, Scheme: t.Scheme, Init: t.Init, Single: t.Single, KIDs: t.KIDs}
 	for _, kid := range t.KIDs {
 		if u.kids[kid] {
 			pt.OldKIDs = append(pt.OldKIDs, kid)

@@ -103,7 +103,7 @@ func (e *Engine) proveTrack(ctx context.Context, t *journal.Track, keys map[key.
 			return &proveError{o.From, errors.New("it signals encryption, and what is stored is clear already")}
 		case clear.Verdict() == evidence.Wrong:
 			return &proveError{o.From, fmt.Errorf("%w: %d structural checks of the clear media failed in %d bytes", worker.ErrWrongKey, clear.Against, clear.Bytes)}
-		case clear.Verdict() == evidence.Right:
+		case clear.Verdict() == evidence.Right && len(t.OldKIDs) == 1:
 			t.Proved = true
 			return nil
 		case looked == proveObjects:

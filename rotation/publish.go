@@ -54,7 +54,7 @@ func (e *Engine) settle(ctx context.Context, state *journal.State, p *journal.Pl
 // weigh pools the evidence for the old keys, track by track.
 func (e *Engine) weigh(ctx context.Context, state journal.State, p *journal.Plan) (journal.Outcome, error) {
 	var o journal.Outcome
-	tracks := make([]evidence.Evidence, len(p.Tracks))
+	tracks := make([]trackEvidence, len(p.Tracks))
 	for r, err := range e.Journal().Parts(ctx, p.Rotation, p.Asset) {
 		if err != nil {
 			return o, err
@@ -62,21 +62,58 @@ func (e *Engine) weigh(ctx context.Context, state journal.State, p *journal.Plan
 		if r.Part < 0 || r.Part >= len(p.Parts) {
 			return o, fmt.Errorf("weigh asset %s: %w: record of part %d of %d", p.Asset, journal.ErrCorrupt, r.Part, len(p.Parts))
 		}
-		tracks[p.Parts[r.Part].Track].Add(r.Evidence)
+		tracks[p.Parts[r.Part].Track].add(r)
 		o.Evidence.Add(r.Evidence)
 		o.Findings = append(o.Findings, r.Findings...)
 	}
 	for i, t := range p.Tracks {
-		switch v := tracks[i].Verdict(); {
+		switch v := tracks[i].verdict(); {
 		case v == evidence.Wrong:
 			o.State, o.Object, o.Reason = journal.AssetFailed, t.ID, worker.ErrWrongKey.Error()
 		case t.Media && v == evidence.Undecided && !t.Proved && !state.AcceptUnproved:
 			o.State, o.Object = journal.AssetFailed, t.ID
 			o.Reason = fmt.Sprintf("the media does not prove the old key (miss probability %.2g over %d bytes); --accept-unproved publishes it all the same",
-				tracks[i].MissProbability(), tracks[i].Bytes)
+				tracks[i].weakest().MissProbability(), tracks[i].weakest().Bytes)
 		}
 	}
 	return o, nil
+}
+
+// trackEvidence is what the parts of one track say of its old keys. A key that
+// is proved proves no other.
+type trackEvidence struct {
+	all   evidence.Evidence
+	byKID map[key.KID]evidence.Evidence
+}
+
+func (t *trackEvidence) add(r journal.PartRecord) {
+	t.all.Add(r.Evidence)
+	for kid, e := range r.ByKID {
+		if t.byKID == nil {
+			t.byKID = map[key.KID]evidence.Evidence{}
+		}
+		sum := t.byKID[kid]
+		sum.Add(e)
+		t.byKID[kid] = sum
+	}
+}
+
+// weakest is the evidence for the key that is proved least.
+func (t *trackEvidence) weakest() evidence.Evidence {
+	out, first := t.all, true
+	for _, e := range t.byKID {
+		if first || e.ForLog10 > out.ForLog10 {
+			out, first = e, false
+		}
+	}
+	return out
+}
+
+func (t *trackEvidence) verdict() evidence.Verdict {
+	if t.all.Verdict() == evidence.Wrong {
+		return evidence.Wrong
+	}
+	return t.weakest().Verdict()
 }
 
 // publishError is what stops one asset at its publish and no other.

@@ -3,10 +3,13 @@ package worker
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/cenc"
+	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/hls"
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/key"
@@ -25,7 +28,7 @@ func (w *Worker) rekeyer(ctx context.Context, t journal.Track, ch key.Changes) (
 	case t.Format == catalog.CENC:
 		return w.cencRekeyer(ctx, t, ch)
 	case t.Format == catalog.AES128:
-		return aesRekeyer(ch), nil
+		return aesRekeyer(t, ch), nil
 	default:
 		return nil, fmt.Errorf("rekey track %s: format %q has no rekeyer", t.ID, t.Format)
 	}
@@ -84,12 +87,37 @@ func (w *Worker) cencRekeyer(ctx context.Context, t journal.Track, ch key.Change
 		if err != nil {
 			return result{}, err
 		}
-		res := result{out: r.Out, clear: r.Clear, evidence: r.Evidence}
+		if err := known(t, r.Kept); err != nil {
+			return result{}, err
+		}
+		res := result{out: r.Out, clear: r.Clear, evidence: r.Evidence, byKID: several(t, r.ByKID)}
 		for _, f := range r.Findings {
 			res.findings = append(res.findings, fmt.Sprint(f))
 		}
 		return res, nil
 	}, nil
+}
+
+// ErrUnknownKID: samples are under a key that the plan knows nothing of. Whoever
+// asks who uses that key would not be told of this asset.
+var ErrUnknownKID = errors.New("samples under a KID that the scan did not find")
+
+// known checks that the samples that stay as they are stay under known keys.
+func known(t journal.Track, kept []key.KID) error {
+	for _, kid := range kept {
+		if !slices.Contains(t.KIDs, kid) {
+			return fmt.Errorf("%w: %s", ErrUnknownKID, kid)
+		}
+	}
+	return nil
+}
+
+// several is the evidence by key where a track has more than one old key.
+func several(t journal.Track, by map[key.KID]evidence.Evidence) map[key.KID]evidence.Evidence {
+	if len(t.OldKIDs) < 2 {
+		return nil
+	}
+	return by
 }
 
 // fileRekeyer is of a track in a single file.
@@ -115,7 +143,10 @@ func fileRekeyer(t journal.Track, ch key.Changes) (rekeyFunc, error) {
 		if err != nil {
 			return result{}, err
 		}
-		res := result{out: out.Bytes(), clear: clear.Bytes(), evidence: r.Evidence}
+		if err := known(t, r.Kept); err != nil {
+			return result{}, err
+		}
+		res := result{out: out.Bytes(), clear: clear.Bytes(), evidence: r.Evidence, byKID: several(t, r.ByKID)}
 		for _, f := range r.Findings {
 			res.findings = append(res.findings, fmt.Sprint(f))
 		}
@@ -124,7 +155,7 @@ func fileRekeyer(t journal.Track, ch key.Changes) (rekeyFunc, error) {
 }
 
 // aesRekeyer keeps one rekeyer for each key of the track.
-func aesRekeyer(ch key.Changes) rekeyFunc {
+func aesRekeyer(t journal.Track, ch key.Changes) rekeyFunc {
 	rekeyers := map[key.KID]*hls.Rekeyer{}
 	return func(o journal.Object, src []byte) (result, error) {
 		c, ok := ch[o.KID]
@@ -140,6 +171,7 @@ func aesRekeyer(ch key.Changes) rekeyFunc {
 		if err != nil {
 			return result{}, err
 		}
-		return result{out: res.Out, clear: res.Clear, evidence: res.Evidence}, nil
+		by := map[key.KID]evidence.Evidence{o.KID: res.Evidence}
+		return result{out: res.Out, clear: res.Clear, evidence: res.Evidence, byKID: several(t, by)}, nil
 	}
 }

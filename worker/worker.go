@@ -168,6 +168,14 @@ func (w *Worker) part(ctx context.Context, state journal.State, plan *journal.Pl
 		}
 		record.Objects = append(record.Objects, done.record)
 		record.Evidence.Add(done.evidence)
+		for kid, e := range done.byKID {
+			if record.ByKID == nil {
+				record.ByKID = map[key.KID]evidence.Evidence{}
+			}
+			sum := record.ByKID[kid]
+			sum.Add(e)
+			record.ByKID[kid] = sum
+		}
 		record.Findings = append(record.Findings, done.findings...)
 	}
 	record.Finished = w.Clock()
@@ -205,12 +213,14 @@ func (w *Worker) changes(ctx context.Context, plan *journal.Plan) (key.Changes, 
 type result struct {
 	out, clear []byte
 	evidence   evidence.Evidence
+	byKID      map[key.KID]evidence.Evidence // of a track with several old keys
 	findings   []string
 }
 
 type done struct {
 	record   journal.ObjectRecord
 	evidence evidence.Evidence
+	byKID    map[key.KID]evidence.Evidence
 	findings []string
 }
 
@@ -251,7 +261,7 @@ func (w *Worker) object(ctx context.Context, o journal.Object, rekey rekeyFunc, 
 			Key: o.To, Size: int64(len(r.out)), CRC64NVME: store.CRC64NVME(r.out),
 			Digest: mac.Seal(nil, nil, nil, r.clear),
 		},
-		evidence: r.evidence, findings: r.findings,
+		evidence: r.evidence, byKID: r.byKID, findings: r.findings,
 	}, nil
 }
 

@@ -150,7 +150,7 @@ func parsePair(which string, text []byte) (kid key.KID, k key.ContentKey, reason
 		return kid, k, "the " + which + " KID is not 32 hex digits"
 	}
 	kid = key.KID(raw)
-	if kid.IsZero() {
+	if kid.IsZero() && which == "new" { // some media really is under a KID of zeros
 		return kid, k, "the " + which + " KID is zero and names no key"
 	}
 	if len(right) != 32 || !decoded(raw[:], right) {
