@@ -11,7 +11,7 @@ while IFS=: read -r file line; do
   name=${name%%(*}
   found=$((found + 1))
   echo "== $name in $(dirname "$file") for $fuzztime"
-  go test -run '^$' -fuzz "^$name\$" -fuzztime "$fuzztime" "$(dirname "$file")"
+  go test -run '^$' -fuzzminimizetime 10x -fuzz "^$name\$" -fuzztime "$fuzztime" "$(dirname "$file")"
 done < <(grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*\(' . | sort)
 
 ((found > 0)) || { echo "fuzz.sh: no fuzzer in this module" >&2; exit 1; }
