@@ -43,9 +43,13 @@ func (b *batch) add(m *message, c *ciphers, out []byte, at int) {
 		b.runs = append(b.runs, span{at + x.from, at + x.to})
 		end += x.to - x.from
 	}
-	n := len(b.buf)
-	b.buf = slices.Grow(b.buf, m.size)[:n+m.size]
-	gather(b.buf[n:], out[at:], m.runs)
+	if m.gatheredUp {
+		b.buf = append(b.buf, m.buf...)
+	} else {
+		n := len(b.buf)
+		b.buf = slices.Grow(b.buf, m.size)[:n+m.size]
+		gather(b.buf[n:], out[at:], m.runs)
+	}
 	b.ends = append(b.ends, len(b.buf))
 }
 
@@ -70,7 +74,7 @@ const manyRuns = 4
 // gathered decrypts a sample of many runs: gathered, the blocks of a chain overlap
 // in the CPU.
 func (m *message) gathered(c *ciphers, dst, src []byte) {
-	m.buf = grow(m.buf, m.size)
+	m.buf, m.gatheredUp = grow(m.buf, m.size), true
 	gather(m.buf, src, m.runs)
 	if &dst[0] != &src[0] {
 		copy(dst, src)

@@ -28,9 +28,13 @@ type message struct {
 	iv       [16]byte
 	carry    bool // the counter carries over 128 bits
 	buf      []byte
+	// gatheredUp is true while buf holds the clear bytes of the runs.
+	gatheredUp bool
 }
 
-func (m *message) reset() { m.runs, m.restarts, m.size = m.runs[:0], m.restarts[:0], 0 }
+func (m *message) reset() {
+	m.runs, m.restarts, m.size, m.gatheredUp = m.runs[:0], m.restarts[:0], 0, false
+}
 
 func (m *message) add(from, n int) {
 	if n == 0 {
