@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/catalog"
@@ -66,15 +67,24 @@ func (e *Engine) weigh(ctx context.Context, state journal.State, p *journal.Plan
 		o.Evidence.Add(r.Evidence)
 		o.Findings = append(o.Findings, r.Findings...)
 	}
+	var others []string // unproved too
 	for i, t := range p.Tracks {
 		switch v := tracks[i].verdict(); {
 		case v == evidence.Wrong:
 			o.State, o.Object, o.Reason = journal.AssetFailed, t.ID, worker.ErrWrongKey.Error()
-		case t.Media && v == evidence.Undecided && !t.Proved && !state.AcceptUnproved:
+			return o, nil
+		case !t.Media || v != evidence.Undecided || t.Proved || state.AcceptUnproved:
+		case o.State == journal.AssetFailed:
+			others = append(others, t.ID)
+		default:
+			weakest := tracks[i].weakest()
 			o.State, o.Object = journal.AssetFailed, t.ID
 			o.Reason = fmt.Sprintf("the media does not prove the old key (miss probability %.2g over %d bytes); --accept-unproved publishes it all the same",
-				tracks[i].weakest().MissProbability(), tracks[i].weakest().Bytes)
+				weakest.MissProbability(), weakest.Bytes)
 		}
+	}
+	if len(others) > 0 {
+		o.Reason += "; nor do " + strings.Join(others, ", ")
 	}
 	return o, nil
 }
