@@ -21,15 +21,20 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command line as other people's scripts do.
 func TestScripts(t *testing.T) {
+	packaged, err := filepath.Abs("../../fixtures/cenc")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("REKEY_TEST_PACKAGED", packaged)
 			e.Setenv("REKEY_MASTER_KEY_FILE", filepath.Join(e.WorkDir, "master.key"))
 			e.Setenv("REKEY_MEDIA", filepath.Join(e.WorkDir, "media"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"library": layOutLibrary, "exits": exits, "last": last,
+			"library": layOutLibrary, "packaged": layOutPackaged, "exits": exits, "last": last,
 		},
 	})
 }
@@ -53,6 +58,28 @@ func layOutLibrary(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Check(os.WriteFile(ts.MkAbs("keys.txt"), fixtures.Keys(), 0o600))
+}
+
+// layOutPackaged copies what another packager wrote, and its keys: packaged NAME
+// DIR KEYS
+func layOutPackaged(ts *testscript.TestScript, _ bool, args []string) {
+	cases, err := fixtures.CENC(ts.Getenv("REKEY_TEST_PACKAGED"))
+	ts.Check(err)
+	for _, c := range cases {
+		if c.Name != args[0] {
+			continue
+		}
+		ts.Check(os.CopyFS(ts.MkAbs(args[1]), os.DirFS(c.Dir)))
+		var lines strings.Builder
+		for _, m := range c.Media {
+			for _, k := range m.Keys {
+				lines.WriteString(k.KID + ":" + k.Key + "\n")
+			}
+		}
+		ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(lines.String()), 0o600))
+		return
+	}
+	ts.Fatalf("no case %s", args[0])
 }
 
 // exits runs the program in this process and checks its code: exits CODE ARG...
