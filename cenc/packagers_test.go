@@ -68,16 +68,21 @@ func rekeyFile(name string, b []byte, ch key.Changes) (out, clear []byte, res Fi
 
 func decryptFile(t testing.TB, name string, b []byte, keys map[key.KID]key.ContentKey) ([]byte, FileResult) {
 	t.Helper()
-	f, err := OpenFile(name, bytes.NewReader(b), int64(len(b)))
+	clear, res, err := tryDecrypt(name, b, keys)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return clear, res
+}
+
+func tryDecrypt(name string, b []byte, keys map[key.KID]key.ContentKey) ([]byte, FileResult, error) {
+	f, err := OpenFile(name, bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return nil, FileResult{}, err
 	}
 	var c bytes.Buffer
 	res, err := f.Decrypt(keys, FileOptions{Clear: &c})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c.Bytes(), res
+	return c.Bytes(), res, err
 }
 
 // TestPackagers: what other packagers wrote, in every scheme, decrypts to the
