@@ -78,3 +78,17 @@ func (e Evidence) Verdict() Verdict {
 		return Undecided
 	}
 }
+
+// Merge pools src into dst, key by key, and returns dst, or a new map where it
+// is nil and src is not empty. What speaks for one key says nothing of another.
+func Merge[K comparable](dst, src map[K]Evidence) map[K]Evidence {
+	for k, e := range src {
+		if dst == nil {
+			dst = make(map[K]Evidence, len(src))
+		}
+		sum := dst[k]
+		sum.Add(e)
+		dst[k] = sum
+	}
+	return dst
+}

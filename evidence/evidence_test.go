@@ -35,3 +35,14 @@ func TestVerdict(t *testing.T) {
 		t.Errorf("%d bytes", e.Bytes)
 	}
 }
+
+func TestMerge(t *testing.T) {
+	one, two := Evidence{ForLog10: -3, Bytes: 5}, Evidence{ForLog10: -4, Against: 1}
+	if got := Merge[string](nil, nil); got != nil {
+		t.Errorf("nothing and nothing are %v", got)
+	}
+	got := Merge(Merge(nil, map[string]Evidence{"a": one}), map[string]Evidence{"a": two, "b": one})
+	if want := (Evidence{ForLog10: -7, Against: 1, Bytes: 5}); len(got) != 2 || got["a"] != want || got["b"] != one {
+		t.Errorf("pooled are %v", got)
+	}
+}

@@ -98,14 +98,7 @@ type trackEvidence struct {
 
 func (t *trackEvidence) add(r journal.PartRecord) {
 	t.all.Add(r.Evidence)
-	for kid, e := range r.ByKID {
-		if t.byKID == nil {
-			t.byKID = map[key.KID]evidence.Evidence{}
-		}
-		sum := t.byKID[kid]
-		sum.Add(e)
-		t.byKID[kid] = sum
-	}
+	t.byKID = evidence.Merge(t.byKID, r.ByKID)
 }
 
 // weakest is the evidence for the key that is proved least.

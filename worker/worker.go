@@ -168,14 +168,7 @@ func (w *Worker) part(ctx context.Context, state journal.State, plan *journal.Pl
 		}
 		record.Objects = append(record.Objects, done.record)
 		record.Evidence.Add(done.evidence)
-		for kid, e := range done.byKID {
-			if record.ByKID == nil {
-				record.ByKID = map[key.KID]evidence.Evidence{}
-			}
-			sum := record.ByKID[kid]
-			sum.Add(e)
-			record.ByKID[kid] = sum
-		}
+		record.ByKID = evidence.Merge(record.ByKID, done.byKID)
 		record.Findings = append(record.Findings, done.findings...)
 	}
 	record.Finished = w.Clock()
