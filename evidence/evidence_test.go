@@ -37,12 +37,12 @@ func TestVerdict(t *testing.T) {
 }
 
 func TestMerge(t *testing.T) {
-	one, two := Evidence{ForLog10: -3, Bytes: 5}, Evidence{ForLog10: -4, Against: 1}
-	if got := Merge[string](nil, nil); got != nil {
+	one, two := evidence.Evidence{ForLog10: -3, Bytes: 5}, evidence.Evidence{ForLog10: -4, Against: 1}
+	if got := evidence.Merge[string](nil, nil); got != nil {
 		t.Errorf("nothing and nothing are %v", got)
 	}
-	got := Merge(Merge(nil, map[string]Evidence{"a": one}), map[string]Evidence{"a": two, "b": one})
-	if want := (Evidence{ForLog10: -7, Against: 1, Bytes: 5}); len(got) != 2 || got["a"] != want || got["b"] != one {
+	got := evidence.Merge(evidence.Merge(nil, map[string]evidence.Evidence{"a": one}), map[string]evidence.Evidence{"a": two, "b": one})
+	if want := (evidence.Evidence{ForLog10: -7, Against: 1, Bytes: 5}); len(got) != 2 || got["a"] != want || got["b"] != one {
 		t.Errorf("pooled are %v", got)
 	}
 }
