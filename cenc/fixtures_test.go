@@ -300,3 +300,18 @@ func TestClearInDisguise(t *testing.T) {
 		t.Fatal("no audio in the fixtures")
 	}
 }
+
+// TestNotUpdated: data of a system that is not understood is kept and named; a
+// list of KIDs without data is no such thing.
+func TestNotUpdated(t *testing.T) {
+	fairplay := []byte("\x94\xce\x86\xfb\x07\xff\x4f\x43\xad\xb8\x93\xd2\xfa\x96\x8c\xa2")
+	a := newMadeTrack(1, 8)
+	b := makeInit(a)
+	in := mustInit(t, boxed("moov", b[8:], fullBox("pssh", 0, 0, fairplay, be(4, 3), []byte("abc"))))
+	if got := in.NotUpdated(); len(got) != 1 || got[0] != "fairplay" {
+		t.Errorf("not updated: %q, want fairplay", got)
+	}
+	if got := mustInit(t, b).NotUpdated(); len(got) != 0 {
+		t.Errorf("without pssh: %q", got)
+	}
+}

@@ -256,6 +256,18 @@ func (in *Init) Rekey(dst []byte, ch key.Changes) ([]byte, error) {
 	return dst, err
 }
 
+// NotUpdated names the protection systems whose pssh data Rekey keeps as it is,
+// because nothing in it can be understood to name a key.
+func (in *Init) NotUpdated() []string {
+	var names []string
+	for _, p := range in.pssh {
+		if len(p.kids) == 0 && !slices.Contains(names, p.system) {
+			names = append(names, p.system)
+		}
+	}
+	return names
+}
+
 // putKIDs replaces the KIDs at the offsets at, of an object whose byte base is
 // b[0].
 func putKIDs(b []byte, base int, at []int, ch key.Changes) {

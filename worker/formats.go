@@ -48,7 +48,16 @@ func (w *Worker) initRekeyer(ctx context.Context, t journal.Track, ch key.Change
 // form is itself.
 func rekeyInit(in *cenc.Init, ch key.Changes) (result, error) {
 	out, err := in.Rekey(nil, ch)
-	return result{out: out, clear: out}, err
+	return result{out: out, clear: out, findings: notUpdated(in.NotUpdated())}, err
+}
+
+// notUpdated is a finding for each protection system whose data may still name an
+// old key, for all that can be told.
+func notUpdated(systems []string) (findings []string) {
+	for _, s := range systems {
+		findings = append(findings, "pssh data of "+s+" is kept as it was")
+	}
+	return findings
 }
 
 func (w *Worker) parseInit(ctx context.Context, t journal.Track) (*cenc.Init, error) {
@@ -146,7 +155,7 @@ func fileRekeyer(t journal.Track, ch key.Changes) (rekeyFunc, error) {
 		if err := known(t, r.Kept); err != nil {
 			return result{}, err
 		}
-		res := result{out: out.Bytes(), clear: clear.Bytes(), evidence: r.Evidence, byKID: several(t, r.ByKID)}
+		res := result{out: out.Bytes(), clear: clear.Bytes(), evidence: r.Evidence, byKID: several(t, r.ByKID), findings: notUpdated(r.NotUpdated)}
 		for _, f := range r.Findings {
 			res.findings = append(res.findings, fmt.Sprint(f))
 		}
