@@ -10,7 +10,7 @@ import (
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/cenc"
 	"github.com/seed-6133abe0/rekey/evidence"
-	"github.com/seed-6133abe0/rekey/hls"
+	"github.com/seed-6133abe0/rekey/hls/aes128"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/store"
@@ -66,7 +66,7 @@ func openAES(keys map[key.KID]key.ContentKey) openFunc {
 		if !ok {
 			return opened{}, nil
 		}
-		r, err := hls.NewDecrypter(k).Segment(s.Key, s.IV, b)
+		r, err := aes128.NewDecrypter(k).Message(s.Key, 0, s.IV, b)
 		return opened{clear: r.Clear, evidence: r.Evidence}, err
 	}
 }

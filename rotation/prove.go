@@ -11,6 +11,7 @@ import (
 	"github.com/seed-6133abe0/rekey/cenc"
 	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/hls"
+	"github.com/seed-6133abe0/rekey/hls/aes128"
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
@@ -135,7 +136,7 @@ type weighFunc func(o journal.Object, src []byte) (weighed, error)
 func (e *Engine) weigher(ctx context.Context, t *journal.Track, keys map[key.KID]key.ContentKey) (weighFunc, error) {
 	if t.Format == catalog.AES128 {
 		return func(o journal.Object, src []byte) (weighed, error) {
-			r, err := hls.NewDecrypter(keys[o.KID]).Segment(o.From, o.IV, src)
+			r, err := aes128.NewDecrypter(keys[o.KID]).Message(o.From, 0, o.IV, src)
 			return weighed{clear: r.Evidence}, err
 		}, nil
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/cenc"
 	"github.com/seed-6133abe0/rekey/evidence"
-	"github.com/seed-6133abe0/rekey/hls"
+	"github.com/seed-6133abe0/rekey/hls/aes128"
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/key"
 )
@@ -165,7 +165,7 @@ func fileRekeyer(t journal.Track, ch key.Changes) (rekeyFunc, error) {
 
 // aesRekeyer keeps one rekeyer for each key of the track.
 func aesRekeyer(t journal.Track, ch key.Changes) rekeyFunc {
-	rekeyers := map[key.KID]*hls.Rekeyer{}
+	rekeyers := map[key.KID]*aes128.Rekeyer{}
 	return func(o journal.Object, src []byte) (result, error) {
 		c, ok := ch[o.KID]
 		if !ok {
@@ -173,10 +173,10 @@ func aesRekeyer(t journal.Track, ch key.Changes) rekeyFunc {
 		}
 		r := rekeyers[o.KID]
 		if r == nil {
-			r = hls.NewRekeyer(c)
+			r = aes128.NewRekeyer(c)
 			rekeyers[o.KID] = r
 		}
-		res, err := r.Segment(o.From, o.IV, src)
+		res, err := r.Message(o.From, 0, o.IV, src)
 		if err != nil {
 			return result{}, err
 		}

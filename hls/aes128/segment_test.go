@@ -1,4 +1,4 @@
-package hls
+package aes128
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/fixtures"
+	"github.com/seed-6133abe0/rekey/hls"
 	"github.com/seed-6133abe0/rekey/key"
 )
 
@@ -39,7 +40,7 @@ func clipSegments(t testing.TB) []storedSegment {
 	t.Helper()
 	var out []storedSegment
 	for name, b := range library(t, "clip/*/stream.m3u8") {
-		p, err := Parse(name, b)
+		p, err := hls.Parse(name, b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +78,7 @@ func TestRekeyLibrarySegments(t *testing.T) {
 	rekeyer, decrypter := NewRekeyer(change), NewDecrypter(change.New)
 	for _, s := range clipSegments(t) {
 		before := bytes.Clone(s.body)
-		got, err := rekeyer.Segment(s.name, s.iv, s.body)
+		got, err := rekeyer.Message(s.name, 0, s.iv, s.body)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +94,7 @@ func TestRekeyLibrarySegments(t *testing.T) {
 		if len(got.Out) != len(s.body) || !bytes.Equal(before, s.body) {
 			t.Errorf("%s: length changed or source written", s.name)
 		}
-		again, err := decrypter.Segment(s.name, s.iv, got.Out)
+		again, err := decrypter.Message(s.name, 0, s.iv, got.Out)
 		if err != nil || !bytes.Equal(again.Clear, got.Clear) || again.Out != nil {
 			t.Errorf("%s: new segment does not decrypt to the old clear bytes: %v", s.name, err)
 		}
@@ -107,7 +108,7 @@ func TestSegmentSizes(t *testing.T) {
 	// Around verifyChunk, and every length of padding.
 	for _, n := range []int{1, 15, 16, 17, 188, verifyChunk - 16, verifyChunk - 1, verifyChunk, verifyChunk + 1, 3*verifyChunk + 7} {
 		media := tsMedia(n/tsPacket + 1)[:n]
-		got, err := rekeyer.Segment("s", iv, stdEncrypt(change.Old, iv, media))
+		got, err := rekeyer.Message("s", 0, iv, stdEncrypt(change.Old, iv, media))
 		if err != nil || !bytes.Equal(got.Clear, media) || !bytes.Equal(got.Out, stdEncrypt(change.New, iv, media)) {
 			t.Errorf("%d bytes: wrong result, err %v", n, err)
 		}
@@ -135,31 +136,31 @@ func TestWhatIsWrongWithASegment(t *testing.T) {
 		verdict evidence.Verdict
 		want    string
 	}{
-		{"empty", iv, nil, ErrMalformed, evidence.Undecided, "0 bytes"},
-		{"not whole blocks", iv, good[:len(good)-1], ErrMalformed, evidence.Undecided, "multiple of 16"},
-		{"truncated", iv, good[:len(good)-32], ErrMalformed, evidence.Undecided, "truncated or damaged at its end"},
-		{"padding 0", iv, badPad, ErrMalformed, evidence.Undecided, "truncated or damaged at its end"},
-		{"last block damaged", iv, damage(len(good) - 17), ErrMalformed, evidence.Undecided, "truncated or damaged at its end"},
-		{"first block damaged", iv, damage(0), ErrMalformed, evidence.Undecided, "every TS packet but the first"},
-		{"wrong IV", key.IV{1}, stdEncrypt(k, key.IV{}, tsMedia(20)), ErrMalformed, evidence.Undecided, "every TS packet but the first"},
-		{"lost sync", iv, stdEncrypt(k, iv, lost), ErrMalformed, evidence.Undecided, "offset 940: malformed: TS sync byte lost in 1 of 20 packets"},
-		{"WebVTT", iv, stdEncrypt(k, iv, []byte("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n")), ErrUnsupported, evidence.Undecided, "WebVTT"},
-		{"ADTS", iv, stdEncrypt(k, iv, bytes.Repeat([]byte{0xff, 0xf1, 0x50}, 300)), ErrUnsupported, evidence.Undecided, "packed audio"},
-		{"ID3", iv, stdEncrypt(k, iv, []byte("ID3\x04")), ErrUnsupported, evidence.Undecided, "packed audio"},
-		{"fMP4", iv, stdEncrypt(k, iv, []byte("\x00\x00\x00\x18stypmsdh")), ErrUnsupported, evidence.Undecided, "fMP4"},
-		{"unknown", iv, stdEncrypt(k, iv, bytes.Repeat([]byte{1}, 999)), ErrUnsupported, evidence.Undecided, "not MPEG-2 TS"},
-		{"nothing but padding", iv, stdEncrypt(k, iv, nil), ErrUnsupported, evidence.Undecided, "not MPEG-2 TS"},
+		{"empty", iv, nil, hls.ErrMalformed, evidence.Undecided, "0 bytes"},
+		{"not whole blocks", iv, good[:len(good)-1], hls.ErrMalformed, evidence.Undecided, "multiple of 16"},
+		{"truncated", iv, good[:len(good)-32], hls.ErrMalformed, evidence.Undecided, "truncated or damaged at its end"},
+		{"padding 0", iv, badPad, hls.ErrMalformed, evidence.Undecided, "truncated or damaged at its end"},
+		{"last block damaged", iv, damage(len(good) - 17), hls.ErrMalformed, evidence.Undecided, "truncated or damaged at its end"},
+		{"first block damaged", iv, damage(0), hls.ErrMalformed, evidence.Undecided, "every TS packet but the first"},
+		{"wrong IV", key.IV{1}, stdEncrypt(k, key.IV{}, tsMedia(20)), hls.ErrMalformed, evidence.Undecided, "every TS packet but the first"},
+		{"lost sync", iv, stdEncrypt(k, iv, lost), hls.ErrMalformed, evidence.Undecided, "offset 940: malformed: TS sync byte lost in 1 of 20 packets"},
+		{"WebVTT", iv, stdEncrypt(k, iv, []byte("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n")), hls.ErrUnsupported, evidence.Undecided, "WebVTT"},
+		{"ADTS", iv, stdEncrypt(k, iv, bytes.Repeat([]byte{0xff, 0xf1, 0x50}, 300)), hls.ErrUnsupported, evidence.Undecided, "packed audio"},
+		{"ID3", iv, stdEncrypt(k, iv, []byte("ID3\x04")), hls.ErrUnsupported, evidence.Undecided, "packed audio"},
+		{"fMP4", iv, stdEncrypt(k, iv, []byte("\x00\x00\x00\x18stypmsdh")), hls.ErrUnsupported, evidence.Undecided, "fMP4"},
+		{"unknown", iv, stdEncrypt(k, iv, bytes.Repeat([]byte{1}, 999)), hls.ErrUnsupported, evidence.Undecided, "not MPEG-2 TS"},
+		{"nothing but padding", iv, stdEncrypt(k, iv, nil), hls.ErrUnsupported, evidence.Undecided, "not MPEG-2 TS"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, run := range []func() (Result, error){
-				func() (Result, error) { return NewDecrypter(k).Segment("s.ts", tt.iv, tt.src) },
+				func() (Result, error) { return NewDecrypter(k).Message("s.ts", 0, tt.iv, tt.src) },
 				func() (Result, error) {
-					return NewRekeyer(key.Change{Old: k, New: key.NewContentKey()}).Segment("s.ts", tt.iv, tt.src)
+					return NewRekeyer(key.Change{Old: k, New: key.NewContentKey()}).Message("s.ts", 0, tt.iv, tt.src)
 				},
 			} {
 				res, err := run()
-				var e *Error
+				var e *hls.Error
 				if !errors.Is(err, tt.class) || !errors.As(err, &e) || e.Object != "s.ts" || !strings.Contains(err.Error(), tt.want) {
 					t.Fatalf("error %v, want class %v and %q", err, tt.class, tt.want)
 				}
@@ -183,16 +184,16 @@ func TestWrongKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := NewDecrypter(k).Segment(s.name, s.iv, s.body)
+		res, err := NewDecrypter(k).Message(s.name, 0, s.iv, s.body)
 		switch {
 		case err == nil:
 			t.Fatalf("wrong key %d passes", i)
-		case errors.Is(err, ErrWrongKey):
+		case errors.Is(err, hls.ErrWrongKey):
 			wrong++
 			if res.Evidence.Verdict() != evidence.Wrong {
-				t.Fatalf("evidence %+v beside ErrWrongKey", res.Evidence)
+				t.Fatalf("evidence %+v beside hls.ErrWrongKey", res.Evidence)
 			}
-		case !errors.Is(err, ErrUnsupported):
+		case !errors.Is(err, hls.ErrUnsupported):
 			t.Fatalf("wrong key %d: %v", i, err)
 		}
 	}
@@ -207,12 +208,12 @@ func TestUnusableKeys(t *testing.T) {
 	for name, c := range map[string]key.Change{
 		"no old": {New: k}, "no new": {Old: k}, "same": {Old: k, New: k},
 	} {
-		if _, err := NewRekeyer(c).Segment("s", key.IV{}, src); !errors.Is(err, ErrMissingKey) {
-			t.Errorf("%s: error %v, want ErrMissingKey", name, err)
+		if _, err := NewRekeyer(c).Message("s", 0, key.IV{}, src); !errors.Is(err, hls.ErrMissingKey) {
+			t.Errorf("%s: error %v, want hls.ErrMissingKey", name, err)
 		}
 	}
-	if _, err := NewDecrypter(key.ContentKey{}).Segment("s", key.IV{}, src); !errors.Is(err, ErrMissingKey) {
-		t.Errorf("decrypter: error %v, want ErrMissingKey", err)
+	if _, err := NewDecrypter(key.ContentKey{}).Message("s", 0, key.IV{}, src); !errors.Is(err, hls.ErrMissingKey) {
+		t.Errorf("decrypter: error %v, want hls.ErrMissingKey", err)
 	}
 }
 
@@ -221,11 +222,29 @@ func TestSegmentAllocatesNothing(t *testing.T) {
 	src := stdEncrypt(k, key.IV{}, tsMedia(100))
 	r := NewRekeyer(key.Change{Old: k, New: key.NewContentKey()})
 	n := testing.AllocsPerRun(10, func() {
-		if _, err := r.Segment("s", key.IV{}, src); err != nil {
+		if _, err := r.Message("s", 0, key.IV{}, src); err != nil {
 			t.Fatal(err)
 		}
 	})
 	if n != 0 {
 		t.Errorf("%v allocations a segment, want 0", n)
 	}
+}
+
+// library reads the embedded library's files that match.
+func library(t testing.TB, pattern string) map[string][]byte {
+	t.Helper()
+	names, err := fs.Glob(fixtures.Library(), pattern)
+	if err != nil || len(names) == 0 {
+		t.Fatalf("glob %q: %d files, err %v", pattern, len(names), err)
+	}
+	files := map[string][]byte{}
+	for _, name := range names {
+		b, err := fs.ReadFile(fixtures.Library(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = b
+	}
+	return files
 }

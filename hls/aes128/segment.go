@@ -1,4 +1,4 @@
-package hls
+package aes128
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-6133abe0/rekey/aesbulk"
 	"github.com/seed-6133abe0/rekey/evidence"
+	"github.com/seed-6133abe0/rekey/hls"
 	"github.com/seed-6133abe0/rekey/key"
 )
 
@@ -19,7 +20,7 @@ type Result struct {
 	// Clear is the whole clear segment without its padding.
 	Clear []byte
 	// Evidence says what the clear segment says of the old key. It is also set
-	// beside an error of class ErrWrongKey.
+	// beside an error of class hls.ErrWrongKey.
 	Evidence evidence.Evidence
 }
 
@@ -30,8 +31,8 @@ type Decrypter struct {
 	clear []byte
 }
 
-// NewDecrypter decrypts under k. With a key that is not set, every Segment gives
-// ErrMissingKey.
+// NewDecrypter decrypts under k. With a key that is not set, every Message gives
+// hls.ErrMissingKey.
 func NewDecrypter(k key.ContentKey) *Decrypter {
 	d := &Decrypter{}
 	if !k.IsZero() {
@@ -40,19 +41,20 @@ func NewDecrypter(k key.ContentKey) *Decrypter {
 	return d
 }
 
-// Segment decrypts one whole segment (RFC 8216 §5.2: AES-128, CBC, PKCS #7) and
-// judges whether it is media. src is only read.
-func (d *Decrypter) Segment(object string, iv key.IV, src []byte) (Result, error) {
+// Message decrypts one message (RFC 8216 §5.2: AES-128, CBC, PKCS #7), which
+// begins at this offset of the object, and judges whether it is media. src is only
+// read.
+func (d *Decrypter) Message(object string, at int64, iv key.IV, src []byte) (Result, error) {
 	if d.block == nil {
-		return Result{}, &Error{Object: object, Class: ErrMissingKey, Reason: "no key to decrypt with"}
+		return Result{}, &hls.Error{Object: object, Class: hls.ErrMissingKey, Reason: "no key to decrypt with"}
 	}
 	if len(src) == 0 || len(src)%aes.BlockSize != 0 {
-		return Result{}, &Error{Object: object, Offset: int64(len(src)), Class: ErrMalformed,
+		return Result{}, &hls.Error{Object: object, Offset: at + int64(len(src)), Class: hls.ErrMalformed,
 			Reason: fmt.Sprintf("segment has %d bytes, want a multiple of 16 and at least 16 (RFC 8216 §5.2): truncated or not AES-128", len(src))}
 	}
 	d.clear = grow(d.clear, len(src))
 	aesbulk.CBCDecrypt(d.block, iv, d.clear, src)
-	return judgeClear(object, d.clear)
+	return judgeClear(object, at, d.clear)
 }
 
 // verifyChunk bounds how far encrypting runs ahead of decrypting again, so that
@@ -70,7 +72,7 @@ type Rekeyer struct {
 }
 
 // NewRekeyer rekeys by c; its NewKID is not used. With keys that are not set or
-// are the same, every Segment gives ErrMissingKey.
+// are the same, every Message gives hls.ErrMissingKey.
 func NewRekeyer(c key.Change) *Rekeyer {
 	r := &Rekeyer{old: NewDecrypter(c.Old)}
 	switch {
@@ -84,21 +86,21 @@ func NewRekeyer(c key.Change) *Rekeyer {
 	return r
 }
 
-// Segment rekeys one whole segment under the same IV: the key is new, and CBC
+// Message rekeys one message, which begins at this offset of the object, under the same IV: the key is new, and CBC
 // needs no more. len(Out) is len(src). The new ciphertext has been decrypted
 // again and equals the clear segment. src is only read.
-func (r *Rekeyer) Segment(object string, iv key.IV, src []byte) (Result, error) {
+func (r *Rekeyer) Message(object string, at int64, iv key.IV, src []byte) (Result, error) {
 	if r.unusable != "" {
-		return Result{}, &Error{Object: object, Class: ErrMissingKey, Reason: r.unusable}
+		return Result{}, &hls.Error{Object: object, Class: hls.ErrMissingKey, Reason: r.unusable}
 	}
-	res, err := r.old.Segment(object, iv, src)
+	res, err := r.old.Message(object, at, iv, src)
 	if err != nil {
 		return res, err
 	}
 	padded := r.old.clear // the padding is encrypted again as it was
 	r.out = grow(r.out, len(padded))
-	if at, ok := r.encrypt(iv, padded); !ok {
-		return Result{}, &Error{Object: object, Offset: int64(at), Class: ErrMalformed,
+	if bad, ok := r.encrypt(iv, padded); !ok {
+		return Result{}, &hls.Error{Object: object, Offset: at + int64(bad), Class: hls.ErrMalformed,
 			Reason: "new ciphertext does not decrypt to the clear segment: faulty memory or CPU"}
 	}
 	res.Out = r.out

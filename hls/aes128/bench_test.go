@@ -1,4 +1,4 @@
-package hls
+package aes128
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ func BenchmarkAES128(b *testing.B) {
 		b.SetBytes(int64(len(src)))
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := r.Segment("s", iv, src); err != nil {
+			if _, err := r.Message("s", 0, iv, src); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -1,4 +1,4 @@
-package hls
+package aes128
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"github.com/seed-6133abe0/rekey/evidence"
+	"github.com/seed-6133abe0/rekey/hls"
 )
 
 // MPEG-2 TS (ISO/IEC 13818-1 §2.4.3.2): packets of 188 bytes that begin with the
@@ -23,7 +24,7 @@ const maxSyncs = 64
 
 // judgeClear decides from the padding and the TS sync bytes what a decrypted
 // segment is. padded is the decrypted segment with its padding.
-func judgeClear(object string, padded []byte) (Result, error) {
+func judgeClear(object string, start int64, padded []byte) (Result, error) {
 	pad, padOK := padding(padded)
 	media := padded
 	if padOK {
@@ -32,27 +33,27 @@ func judgeClear(object string, padded []byte) (Result, error) {
 	good, total, firstLost := syncs(media)
 	var ev evidence.Evidence
 	fail := func(class error, at int, reason string) (Result, error) {
-		if errors.Is(class, ErrWrongKey) {
+		if errors.Is(class, hls.ErrWrongKey) {
 			ev.Fail(int64(len(padded)))
 		} else {
 			ev.Look(int64(len(padded)))
 		}
-		return Result{Evidence: ev}, &Error{Object: object, Offset: int64(at), Class: class, Reason: reason}
+		return Result{Evidence: ev}, &hls.Error{Object: object, Offset: start + int64(at), Class: class, Reason: reason}
 	}
 	isTS := 2*good > total
 	switch {
 	case !isTS && !padOK:
-		return fail(ErrWrongKey, 0, "no TS sync bytes and no PKCS #7 padding after decryption")
+		return fail(hls.ErrWrongKey, 0, "no TS sync bytes and no PKCS #7 padding after decryption")
 	case isTS && !padOK:
-		return fail(ErrMalformed, len(padded)-aes.BlockSize,
+		return fail(hls.ErrMalformed, len(padded)-aes.BlockSize,
 			"TS sync bytes are right and the PKCS #7 padding is not: the segment is truncated or damaged at its end")
 	case isTS && good < total && firstLost == 0:
-		return fail(ErrMalformed, 0, "every TS packet but the first is right: the IV is not the segment's, or its first block is damaged")
+		return fail(hls.ErrMalformed, 0, "every TS packet but the first is right: the IV is not the segment's, or its first block is damaged")
 	case isTS && good < total:
-		return fail(ErrMalformed, firstLost,
+		return fail(hls.ErrMalformed, firstLost,
 			fmt.Sprintf("TS sync byte lost in %d of %d packets: the segment is damaged", total-good, total))
 	case !isTS:
-		return fail(ErrUnsupported, 0, otherMedia(media))
+		return fail(hls.ErrUnsupported, 0, otherMedia(media))
 	}
 	// Random bytes have right padding with 1/256 + 1/256² + … = 1/255, and each
 	// sync byte with 1/256.
