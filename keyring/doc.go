@@ -25,6 +25,9 @@
 // Transitions (§7, figure 2): active to deactivated, active to compromised,
 // deactivated to compromised. There is no way back.
 //
+// A key that HLS knows by a URI has a second object, key-uris/<sha256>.json, which
+// says whose URI that is.
+//
 // A wrapped key is bound to its KID by the provider (package kms), so a record
 // that is moved to another name opens nothing. The state in a record is not
 // bound to anything: whoever can write the control store can change it.

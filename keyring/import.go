@@ -88,6 +88,9 @@ func (r *Ring) importOver(ctx context.Context, e audit.Record, rec Record, etag 
 	if err := r.note(ctx, e, audit.Exists); err != nil {
 		return false, err
 	}
+	if err := r.nameURI(ctx, rec.KID, o.URI); err != nil {
+		return false, r.fail(ctx, e, err)
+	}
 	rec.URI = o.URI
 	rec.History = append(rec.History, r.event(rec.State, reason, ""))
 	if err := r.replace(ctx, rec, etag); err != nil {
@@ -104,6 +107,9 @@ func (r *Ring) add(ctx context.Context, e audit.Record, k key.ContentKey, rec Re
 	}
 	wrapped, err := r.wrapper.Wrap(ctx, rec.KID, k)
 	if err != nil {
+		return Record{}, r.fail(ctx, e, err)
+	}
+	if err := r.nameURI(ctx, rec.KID, rec.URI); err != nil {
 		return Record{}, r.fail(ctx, e, err)
 	}
 	rec.State, rec.Created = Active, rec.History[0].Time
