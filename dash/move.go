@@ -5,15 +5,17 @@ import (
 	"strings"
 )
 
-// slot is one reference of one Representation and where its text stands: an
-// attribute, or the text of a BaseURL.
+// slot is one reference of one Representation, under one chain of BaseURLs, and
+// where its text stands: an attribute, or the text of a BaseURL.
 type slot struct {
-	rep  *Representation
-	init bool
+	rep   *Representation
+	chain int
+	role  role
 	// index is of Media where segments are listed.
 	index int
 	kind  slotKind
 	attr  *attr // nil for a BaseURL
+	url   baseURL
 	// base is what value, the text, is relative to.
 	base, value string
 }
@@ -23,33 +25,53 @@ type slotKind int
 const (
 	slotTemplate slotKind = iota
 	slotListed
-	slotFile
+	slotURL
+	slotSet // of an InitializationSet
 )
 
 // at is where the text stands: the same for all Representations that share it.
 func (s slot) at() int {
-	if s.kind == slotFile {
-		return s.rep.url.node.start
+	if s.kind == slotURL {
+		return s.url.node.start
 	}
 	return s.attr.at.start
 }
 
-// slots lists the references of r.
-func (r *Representation) slots() []slot {
-	if r.File != "" {
-		return []slot{{rep: r, init: true, kind: slotFile, base: r.url.outer, value: r.url.ref}}
-	}
+// init is what Edits.Move is told.
+func (s slot) init() bool { return s.role == roleInit || s.role == roleFile }
+
+// allSlots lists the references of r.
+func (m *MPD) allSlots(r *Representation) []slot {
 	var out []slot
+	for i := range r.chains {
+		out = append(out, r.slots(i)...)
+	}
+	for _, a := range r.sets {
+		out = append(out, slot{rep: r, role: roleInit, kind: slotSet, attr: a, base: m.bases[0].base, value: a.value})
+	}
+	return out
+}
+
+// slots lists those under one of its chains: a BaseURL that names something comes
+// first, since others are relative to it.
+func (r *Representation) slots(i int) []slot {
+	c := r.chains[i]
+	var out []slot
+	if r.byURL != roleNone {
+		out = append(out, slot{rep: r, chain: i, role: r.byURL, kind: slotURL, url: c.url, base: c.url.outer, value: c.url.ref})
+	}
 	for _, t := range []*templateAttr{r.init, r.media} {
-		if t != nil {
-			out = append(out, slot{rep: r, init: t == r.init, attr: t.attr, base: r.Base, value: t.value})
+		if t == nil {
+			continue
 		}
+		s := slot{rep: r, chain: i, role: roleMedia, attr: t.attr, base: c.base, value: t.value}
+		if t == r.init {
+			s.role = roleInit
+		}
+		out = append(out, s)
 	}
-	if r.listedInit != nil {
-		out = append(out, slot{rep: r, init: true, kind: slotListed, attr: r.listedInit, base: r.Base, value: r.listedInit.value})
-	}
-	for i, a := range r.listed {
-		out = append(out, slot{rep: r, index: i, kind: slotListed, attr: a, base: r.Base, value: a.value})
+	for _, l := range r.listed {
+		out = append(out, slot{rep: r, chain: i, role: l.role, index: l.index, kind: slotListed, attr: l.attr, base: c.base, value: l.value})
 	}
 	return out
 }
@@ -57,30 +79,33 @@ func (r *Representation) slots() []slot {
 // move is a slot and where what it names goes.
 type move struct {
 	slot
-	ref  string // relative to the MPD
+	ref  string // relative to the MPD, or absolute
 	text string // in place of value
 }
 
 func (m move) changed() bool { return m.text != m.value }
 
+type mover func(r *Representation, init bool, ref string) (string, error)
+
 // moves asks fn about every reference.
-func (m *MPD) moves(fn func(*Representation, bool, string) (string, error)) ([]move, error) {
+func (m *MPD) moves(fn mover) ([]move, error) {
 	if fn == nil {
 		return nil, nil
 	}
 	var out []move
 	for _, r := range m.Representations {
-		for _, s := range r.slots() {
-			mv := move{slot: s, text: s.value}
-			ref := join(s.base, s.value)
-			var err error
-			if mv.ref, err = fn(r, mv.init, ref); err != nil {
-				return nil, fmt.Errorf("edit %s: Representation %q: %w", m.object, r.ID, err)
+		var base string // where the BaseURL leads to
+		for _, s := range m.allSlots(r) {
+			to := s.base
+			if s.kind == slotListed && r.byURL != roleNone {
+				to = base
 			}
-			if mv.ref != ref {
-				if mv.text, err = m.spell(r, s.base, mv.ref); err != nil {
-					return nil, err
-				}
+			mv, err := m.move(s, to, fn)
+			if err != nil {
+				return nil, err
+			}
+			if s.kind == slotURL {
+				base = joinBase(s.base, mv.text)
 			}
 			out = append(out, mv)
 		}
@@ -88,9 +113,28 @@ func (m *MPD) moves(fn func(*Representation, bool, string) (string, error)) ([]m
 	return out, nil
 }
 
-// spell writes a reference from the MPD as one from base.
-func (m *MPD) spell(r *Representation, base, ref string) (string, error) {
-	text, ok := relative(base, ref)
+// move asks fn about one reference, whose new text is relative to the folder base.
+func (m *MPD) move(s slot, base string, fn mover) (move, error) {
+	ref := join(s.base, s.value)
+	mv := move{slot: s, ref: ref, text: s.value}
+	if s.role != roleKept {
+		to, err := fn(s.rep, s.init(), ref)
+		if err != nil {
+			return mv, fmt.Errorf("edit %s: Representation %q: %w", m.object, s.rep.ID, err)
+		}
+		mv.ref = to
+	}
+	if mv.ref == ref && (base == s.base || clean(join(base, s.value)) == clean(ref)) {
+		return mv, nil
+	}
+	var err error
+	mv.text, err = m.spell(s.rep, s.value, base, mv.ref)
+	return mv, err
+}
+
+// spell writes a reference from the MPD as one from base, in the manner of old.
+func (m *MPD) spell(r *Representation, old, base, ref string) (string, error) {
+	text, ok := spellAs(old, base, ref)
 	if !ok {
 		return "", m.fail(ErrUnsupported, r.node.start, "Representation %q: BaseURL %q leaves the MPD's folder, so no reference leads back", r.ID, base)
 	}
@@ -98,31 +142,4 @@ func (m *MPD) spell(r *Representation, base, ref string) (string, error) {
 		return "", m.fail(ErrMalformed, r.node.start, "Representation %q: new reference has characters that XML does not take", r.ID)
 	}
 	return text, nil
-}
-
-// expand writes into r the references that the move wants.
-func (m move) expand(r *Representation) error {
-	switch {
-	case m.kind == slotFile:
-		r.File = m.ref
-		return nil
-	case m.kind == slotListed && m.init:
-		r.Init = m.ref
-		return nil
-	case m.kind == slotListed:
-		r.Media[m.index] = m.ref
-		return nil
-	}
-	t, err := parseTemplate(m.ref)
-	if err != nil {
-		return err
-	}
-	if m.init {
-		r.Init = t.expand(m.rep, segmentID{})
-		return nil
-	}
-	for i, id := range m.rep.ids {
-		r.Media[i] = t.expand(m.rep, id)
-	}
-	return nil
 }

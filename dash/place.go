@@ -12,60 +12,69 @@ import (
 // differs: as an attribute that overrides the inherited template (ISO/IEC 23009-1
 // §5.3.9.1), or as a BaseURL of its own (§5.6).
 func (m *MPD) place(moves []move) ([]splice, error) {
-	first, agreed := m.agree(moves)
+	agreed := m.agree(moves)
 	var out []splice
+	written := map[int]string{} // in place
 	overrides := map[*Representation][]move{}
-	for i, mv := range moves {
-		var err error
-		var s []splice
-		switch at := mv.at(); {
-		case !mv.changed():
-		case agreed[at] && first[at] != i: // written already
-		case agreed[at] && mv.kind == slotFile:
-			s, err = m.rewriteText(mv.rep.url.node, mv.text)
-		case agreed[at]:
-			s = []splice{{mv.attr.at, escape(mv.text, mv.attr.quote)}}
-		case mv.kind == slotListed:
-			err = m.fail(ErrUnsupported, at, "%s is shared by Representations that do not move alike", mv.attr.local)
-		case mv.kind == slotFile:
-			s, err = m.ownBaseURL(mv)
-		default:
-			overrides[mv.rep] = append(overrides[mv.rep], mv)
+	for _, mv := range moves {
+		at := mv.at()
+		if !mv.changed() && agreed[at] {
+			continue
 		}
+		if !agreed[at] {
+			overrides[mv.rep] = append(overrides[mv.rep], mv)
+			continue
+		}
+		if _, done := written[at]; done {
+			continue
+		}
+		written[at] = mv.text
+		if mv.kind != slotURL {
+			out = append(out, splice{mv.attr.at, escape(mv.text, mv.attr.quote)})
+			continue
+		}
+		s, err := m.rewriteText(mv.url.node, mv.text)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, s...)
 	}
 	for _, r := range m.Representations {
-		if mv := overrides[r]; len(mv) > 0 {
-			out = append(out, m.override(r.node, mv))
+		s, err := m.override(r, overrides[r])
+		if err != nil {
+			return nil, err
 		}
+		out = append(out, s...)
 	}
 	return out, nil
 }
 
-// agree finds the first move of each text, and the texts that all who read them
-// want to read the same. A BaseURL is read by every Representation under it, and
-// must name the file of each.
-func (m *MPD) agree(moves []move) (first map[int]int, agreed map[int]bool) {
-	first, agreed = map[int]int{}, map[int]bool{}
+// agree finds the texts that all who read them want to read the same. A BaseURL is
+// read by every Representation under it, and must name the file of each.
+func (m *MPD) agree(moves []move) map[int]bool {
+	texts, agreed := map[int]string{}, map[int]bool{}
 	readers := map[*node]int{} // under each element
 	for _, r := range m.Representations {
 		for n := r.node; n != nil; n = n.parent {
 			readers[n]++
 		}
 	}
+	type use struct {
+		url *node
+		rep *Representation
+	}
+	seen := map[use]bool{}
 	files := map[*node]int{} // that each BaseURL names
-	for i, mv := range moves {
+	for _, mv := range moves {
 		at := mv.at()
-		if f, seen := first[at]; !seen {
-			first[at], agreed[at] = i, true
-		} else if moves[f].text != mv.text {
+		if text, known := texts[at]; !known {
+			texts[at], agreed[at] = mv.text, true
+		} else if text != mv.text {
 			agreed[at] = false
 		}
-		if mv.kind == slotFile {
-			files[mv.rep.url.node]++
+		if mv.kind == slotURL && !seen[use{mv.url.node, mv.rep}] {
+			seen[use{mv.url.node, mv.rep}] = true
+			files[mv.url.node]++
 		}
 	}
 	for url, n := range files {
@@ -73,7 +82,78 @@ func (m *MPD) agree(moves []move) (first map[int]int, agreed map[int]bool) {
 			agreed[url.start] = false
 		}
 	}
-	return first, agreed
+	m.agreeAll(moves, agreed)
+	return agreed
+}
+
+// agreeAll takes back what BaseURLs agree on where another BaseURL of the same
+// Representation does not: the Representation gets one of its own for all.
+func (m *MPD) agreeAll(moves []move, agreed map[int]bool) {
+	for again := true; again; {
+		again = false
+		apart := map[*Representation]bool{}
+		for _, mv := range moves {
+			if mv.kind == slotURL && !agreed[mv.at()] {
+				apart[mv.rep] = true
+			}
+		}
+		for _, mv := range moves {
+			if mv.kind == slotURL && apart[mv.rep] && agreed[mv.at()] {
+				agreed[mv.at()], again = false, true
+			}
+		}
+	}
+}
+
+// override writes what a Representation does not share with others, into the
+// Representation itself.
+func (m *MPD) override(r *Representation, moves []move) ([]splice, error) {
+	if !slices.ContainsFunc(moves, move.changed) {
+		return nil, nil
+	}
+	type name struct {
+		kind slotKind
+		role role
+	}
+	texts := map[name]string{}
+	var templates []move
+	url := ""
+	for _, mv := range moves {
+		text := mv.text
+		switch mv.kind {
+		case slotTemplate:
+		case slotURL:
+			var err error
+			if text, err = m.spell(r, "", r.chains[mv.chain].base, mv.ref); err != nil {
+				return nil, err
+			}
+			url = text
+		default:
+			if !mv.changed() {
+				continue
+			}
+			return nil, m.fail(ErrUnsupported, mv.at(), "%s is shared by Representations that do not move alike", mv.attr.local)
+		}
+		n := name{mv.kind, mv.role}
+		if was, known := texts[n]; known && was != text {
+			return nil, m.fail(ErrUnsupported, mv.at(), "BaseURLs of Representation %q have no text in common that leads where it moves", r.ID)
+		} else if !known && mv.kind == slotTemplate && mv.changed() {
+			templates = append(templates, mv)
+		}
+		texts[n] = text
+	}
+	var out []splice
+	if url != "" {
+		s, err := m.ownBaseURL(r, url)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	if len(templates) > 0 {
+		out = append(out, m.ownTemplate(r.node, templates))
+	}
+	return out, nil
 }
 
 // rewriteText replaces the text of an element: blanks around it, comments and
@@ -102,27 +182,22 @@ func (m *MPD) rewriteText(n *node, text string) ([]splice, error) {
 
 // ownBaseURL gives a Representation a BaseURL, relative to the one it shares,
 // where the schema wants it.
-func (m *MPD) ownBaseURL(mv move) ([]splice, error) {
-	n := mv.rep.node
-	if own := n.named("BaseURL"); len(own) > 0 {
-		return nil, m.fail(ErrUnsupported, own[0].start, "empty BaseURL under one that Representations share and that do not move alike")
+func (m *MPD) ownBaseURL(r *Representation, text string) (splice, error) {
+	if own := r.node.named("BaseURL"); len(own) > 0 {
+		return splice{}, m.fail(ErrUnsupported, own[0].start, "empty BaseURL under one that Representations share and that do not move alike")
 	}
-	text, err := m.spell(mv.rep, mv.rep.Base, mv.ref)
-	if err != nil {
-		return nil, err
-	}
-	name := n.qualify("BaseURL")
+	name := r.node.qualify("BaseURL")
 	element := "<" + name + ">" + escape(text, 0) + "</" + name + ">"
-	return []splice{m.insert(n, element, "ExtendedBandwidth", "SubRepresentation", "SegmentBase", "SegmentList", "SegmentTemplate")}, nil
+	return m.insert(r.node, element, "ExtendedBandwidth", "SubRepresentation", "SegmentBase", "SegmentList", "SegmentTemplate"), nil
 }
 
-// override writes attributes into the Representation's own SegmentTemplate, or
+// ownTemplate writes attributes into the Representation's own SegmentTemplate, or
 // into a new one at its end, where the schema wants it.
-func (m *MPD) override(n *node, moves []move) splice {
+func (m *MPD) ownTemplate(n *node, moves []move) splice {
 	var attrs strings.Builder
 	for _, mv := range moves {
 		name := "media"
-		if mv.init {
+		if mv.role == roleInit {
 			name = "initialization"
 		}
 		fmt.Fprintf(&attrs, ` %s="%s"`, name, escape(mv.text, '"'))

@@ -26,12 +26,47 @@ func (r *reader) templates(in scope, rep *Representation, p period) error {
 			return err
 		}
 	}
+	if ok, err := r.templateChildren(in, rep); !ok || err != nil {
+		return err
+	}
 	if rep.media == nil {
 		r.refuse(rep.node.start, "Representation %q without media in its SegmentTemplate", rep.ID)
 		return nil
 	}
 	rep.MediaTemplate = rep.media.value
+	if a, _ := effective(in, "index"); a != nil && clean(join(rep.Base, a.value)) == clean(join(rep.Base, rep.MediaTemplate)) {
+		r.refuse(a.at.start, "index that names the media segments")
+		return nil
+	}
 	return r.media(in, rep, p)
+}
+
+// templateChildren reads what a SegmentTemplate may have beside its attributes: an
+// init section by its name (§5.3.9.4.2). Index segments of their own (@index,
+// RepresentationIndex) stay: nothing in them is encrypted, and what they count
+// keeps its length.
+func (r *reader) templateChildren(in scope, rep *Representation) (bool, error) {
+	var initialization *node
+	for _, t := range in.templates {
+		for _, c := range t.children {
+			switch {
+			case c.space != t.space:
+			case c.local == "Initialization":
+				initialization = c
+			case c.local == "RepresentationIndex" && c.attribute("sourceURL") == nil:
+				r.refuse(c.start, "RepresentationIndex without sourceURL in a SegmentTemplate")
+				return false, nil
+			}
+		}
+	}
+	switch {
+	case initialization == nil:
+		return true, nil
+	case rep.init != nil:
+		r.refuse(initialization.start, "SegmentTemplate with initialization and Initialization")
+		return false, nil
+	}
+	return r.ownInit(initialization, rep)
 }
 
 // templateAttr finds an attribute of SegmentTemplate from the inside out.
@@ -63,7 +98,8 @@ func effective(in scope, name string) (*attr, *node) {
 type clock struct {
 	timescale, offset     uint64
 	duration, startNumber uint64
-	endNumber             uint64 // 0: none
+	endNumber             uint64
+	ends                  bool // at endNumber
 }
 
 func (r *reader) clock(in scope) (clock, error) {
@@ -85,6 +121,11 @@ func (r *reader) clock(in scope) (clock, error) {
 			return c, r.fail(ErrMalformed, a.at.start, "%s of SegmentTemplate is not a number of %d or more", f.name, f.low)
 		}
 		*f.to = n
+		c.ends = c.ends || f.name == "endNumber"
+	}
+	if c.ends && c.endNumber < c.startNumber {
+		a, _ := effective(in, "endNumber")
+		return c, r.fail(ErrMalformed, a.at.start, "endNumber comes before startNumber")
 	}
 	return c, nil
 }
@@ -95,19 +136,17 @@ func (r *reader) media(in scope, rep *Representation, p period) error {
 	if err != nil {
 		return err
 	}
-	var timeline *node
-	for _, t := range in.templates {
-		r.work += len(t.children)
-		if tl := t.named("SegmentTimeline"); len(tl) > 0 {
-			timeline = tl[0]
-		}
-	}
+	timeline := r.timelineOf(in)
 	t := rep.media.template
 	switch {
 	case t.has(subNumber):
 		r.refuse(rep.media.at.start, "$SubNumber$: segment sequences")
 		return nil
 	case timeline != nil:
+		if a, owner := effective(in, "duration"); a != nil && owner.start > timeline.parent.start {
+			r.refuse(a.at.start, "duration of segments, and a SegmentTimeline outside it")
+			return nil
+		}
 		return r.timeline(timeline, c, rep, p)
 	case t.has(timeID):
 		r.refuse(rep.media.at.start, "$Time$ without a SegmentTimeline")
@@ -115,8 +154,8 @@ func (r *reader) media(in scope, rep *Representation, p period) error {
 	}
 	count, ok := uint64(1), true // §5.3.9.5.3: neither duration nor timeline is one segment
 	switch {
-	case c.endNumber > 0:
-		count = c.endNumber - min(c.startNumber, c.endNumber) + 1
+	case c.ends:
+		count = c.endNumber - c.startNumber + 1
 	case c.duration > 0 && !p.known:
 		r.refuse(rep.node.start, "Representation %q has a segment duration and its Period none", rep.ID)
 		return nil
@@ -132,6 +171,18 @@ func (r *reader) media(in scope, rep *Representation, p period) error {
 		}
 	}
 	return nil
+}
+
+// timelineOf is the innermost SegmentTimeline.
+func (r *reader) timelineOf(in scope) *node {
+	var timeline *node
+	for _, t := range in.templates {
+		r.work += len(t.children)
+		if tl := t.named("SegmentTimeline"); len(tl) > 0 {
+			timeline = tl[0]
+		}
+	}
+	return timeline
 }
 
 // segmentCount is how many segments of d ticks a period of nanos begins.
@@ -159,160 +210,4 @@ func (r *reader) count(rep *Representation, segments, bytes int) error {
 		return r.fail(ErrLimit, rep.node.start, "more than %d segments or %d bytes of their names", MaxSegments, MaxSegmentBytes)
 	}
 	return nil
-}
-
-// timeline walks a SegmentTimeline (ISO/IEC 23009-1 §5.3.9.6).
-func (r *reader) timeline(tl *node, c clock, rep *Representation, p period) error {
-	r.work += len(tl.children)
-	var run timelineRun
-	id := segmentID{number: c.startNumber}
-	entries := tl.named("S")
-	for i, n := range entries {
-		if err := r.entry(n, &run); err != nil {
-			return err
-		}
-		if run.hasT {
-			id.time = run.t
-		}
-		count := uint64(run.r) + 1
-		if run.r < 0 {
-			end, ok, err := r.runEnd(entries[i:], c, p)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				r.refuse(n.start, "S repeats to the end of a Period without a duration")
-				return nil
-			}
-			if end <= id.time {
-				return r.fail(ErrMalformed, n.start, "S repeats to a time that is past")
-			}
-			count = (end-id.time-1)/run.d + 1
-		}
-		for range count {
-			if err := r.add(rep, id); err != nil {
-				return err
-			}
-			id.number++
-			if id.time > math.MaxInt64-run.d {
-				return r.fail(ErrMalformed, n.start, "segment time overflows")
-			}
-			id.time += run.d
-		}
-	}
-	return nil
-}
-
-type timelineRun struct {
-	t, d uint64
-	r    int64
-	hasT bool
-}
-
-// entry reads one S: @t, @d and @r.
-func (r *reader) entry(n *node, run *timelineRun) error {
-	*run = timelineRun{}
-	for _, a := range n.attrs {
-		text, ok := strings.TrimSpace(a.value), true
-		switch {
-		case a.prefix != "":
-		case a.local == "t":
-			run.t, ok = parseUint(text)
-			run.hasT = true
-		case a.local == "d":
-			run.d, ok = parseUint(text)
-		case a.local == "r":
-			// §5.3.9.6.2: a negative value repeats to the next S@t or the end.
-			if rest, negative := strings.CutPrefix(text, "-"); negative {
-				_, ok = parseUint(rest)
-				run.r = -1
-			} else {
-				var v uint64
-				v, ok = parseUint(text)
-				run.r = int64(min(v, math.MaxInt64-1))
-			}
-		}
-		if !ok || run.t > math.MaxInt64 || run.d > math.MaxInt64 {
-			return r.fail(ErrMalformed, a.at.start, "%s of S is not a number", a.local)
-		}
-	}
-	if run.d == 0 {
-		return r.fail(ErrMalformed, n.start, "S without a duration")
-	}
-	return nil
-}
-
-// runEnd is where a run that repeats to the end ends: at the next S@t or at the
-// end of the Period, in media time.
-func (r *reader) runEnd(entries []*node, c clock, p period) (uint64, bool, error) {
-	if len(entries) > 1 && entries[1].attribute("t") != nil {
-		var next timelineRun
-		err := r.entry(entries[1], &next)
-		return next.t, true, err
-	}
-	if !p.known {
-		return 0, false, nil
-	}
-	ticks, ok := ceilDiv(p.nanos, c.timescale, nanosPerSecond)
-	if !ok || ticks > math.MaxInt64-c.offset {
-		return 0, false, r.fail(ErrMalformed, p.node.start, "duration of the Period overflows")
-	}
-	return ticks + c.offset, true, nil
-}
-
-// period is one Period and its duration.
-type period struct {
-	node  *node
-	nanos uint64
-	known bool
-}
-
-// periods reads the durations: of the Period itself, else up to the next start
-// or the end of the presentation (ISO/IEC 23009-1 §5.3.2.1).
-func (r *reader) periods() ([]period, error) {
-	total, hasTotal, err := r.duration(r.root, "mediaPresentationDuration")
-	if err != nil {
-		return nil, err
-	}
-	nodes := r.root.named("Period")
-	list := make([]period, len(nodes))
-	starts, known := make([]uint64, len(nodes)+1), make([]bool, len(nodes)+1)
-	known[0] = true
-	for i, n := range nodes {
-		list[i].node = n
-		start, ok, err := r.duration(n, "start")
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			starts[i], known[i] = start, true
-		}
-		if list[i].nanos, list[i].known, err = r.duration(n, "duration"); err != nil {
-			return nil, err
-		}
-		if known[i] && list[i].known && starts[i] <= math.MaxUint64-list[i].nanos {
-			starts[i+1], known[i+1] = starts[i]+list[i].nanos, true
-		}
-	}
-	if hasTotal {
-		starts[len(nodes)], known[len(nodes)] = total, true
-	}
-	for i := range list {
-		if !list[i].known && known[i] && known[i+1] && starts[i+1] >= starts[i] {
-			list[i].nanos, list[i].known = starts[i+1]-starts[i], true
-		}
-	}
-	return list, nil
-}
-
-func (r *reader) duration(n *node, name string) (uint64, bool, error) {
-	a := n.attribute(name)
-	if a == nil {
-		return 0, false, nil
-	}
-	d, ok := parseDuration(a.value)
-	if !ok {
-		return 0, false, r.fail(ErrMalformed, a.at.start, "%s is not an xs:duration of days, hours, minutes and seconds", name)
-	}
-	return d, true, nil
 }

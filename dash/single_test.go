@@ -2,6 +2,7 @@ package dash
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -62,8 +63,8 @@ func TestFilesAndLists(t *testing.T) {
 		},
 	}
 	all := ownMPDs(t)
-	if len(all) != len(tests) {
-		t.Errorf("%d files, %d of them tested", len(all), len(tests))
+	if want := len(tests) + len(features()); len(all) != want {
+		t.Errorf("%d files, %d of them tested", len(all), want)
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -110,8 +111,16 @@ func TestLateSpelledKID(t *testing.T) {
 	if _, err := m.Edit(Edits{Changes: key.Changes{key.NewKID(): {}}}); err != nil {
 		t.Error(err)
 	}
-	if _, err := m.Edit(Edits{Changes: key.Changes{kid: {}}}); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "laurl spells a KID") {
-		t.Errorf("error %v", err)
+	now := key.NewKID()
+	out, err := m.Edit(Edits{Changes: key.Changes{kid: {NewKID: now}}})
+	if want := strings.Replace(string(m.raw), kid.String(), now.String(), 1); err != nil || string(out) != want {
+		t.Errorf("error %v, edited to %s", err, out)
+	}
+	for _, spelling := range []string{base64.RawURLEncoding.EncodeToString(kid[:]), "a" + kid.String(), "&#" + fmt.Sprint(kid.String()[0]) + ";" + kid.String()[1:]} {
+		m := mustParse(t, document(`<ContentProtection schemeIdUri="x"><laurl>https://l/?k=`+spelling+`</laurl></ContentProtection>`))
+		if _, err := m.Edit(Edits{Changes: key.Changes{kid: {NewKID: now}}}); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "laurl spells a KID") {
+			t.Errorf("%s: error %v", spelling, err)
+		}
 	}
 }
 
@@ -235,34 +244,26 @@ func TestFilesAndListsRefused(t *testing.T) {
 	}
 	const bare = `<Representation id="r"/>`
 	for name, tt := range map[string]struct{ body, want string }{
-		"no BaseURL":               {bare, "no BaseURL that names a file"},
-		"folder":                   {`<BaseURL>v/</BaseURL>` + bare, "no BaseURL that names a file"},
-		"dots":                     {`<BaseURL>v/..</BaseURL>` + bare, "no BaseURL that names a file"},
-		"query":                    {`<BaseURL>a.mp4</BaseURL><Representation id="r"><BaseURL>?x</BaseURL></Representation>`, "no BaseURL that names a file"},
-		"absolute":                 {`<BaseURL>https://h/a.mp4</BaseURL>` + bare, "absolute BaseURL"},
-		"several":                  {`<Representation id="r"><BaseURL>a.mp4</BaseURL><BaseURL>b.mp4</BaseURL></Representation>`, "several BaseURL"},
-		"external initialization":  {base(`<Initialization sourceURL="i.mp4"/>`), "Initialization with sourceURL in a SegmentBase"},
-		"external index":           {base(`<RepresentationIndex sourceURL="i.sidx"/>`), "RepresentationIndex with sourceURL in a SegmentBase"},
-		"inherited initialization": {`<SegmentBase><Initialization sourceURL="i.mp4"/></SegmentBase>` + base(``), "Initialization with sourceURL"},
-		"unknown in SegmentBase":   {base(`<BitstreamSwitching/>`), "BitstreamSwitching in a SegmentBase"},
-		"two kinds":                {`<SegmentTemplate media="$Number$"/>` + base(``), `Representation "r" with SegmentBase and SegmentTemplate`},
-		"two other kinds":          {`<SegmentList/>` + base(``), `Representation "r" with SegmentBase and SegmentList`},
-		"empty list":               {list(``), "SegmentList without a SegmentURL"},
-		"ranges without init":      {list(`<SegmentURL mediaRange="0-1"/>`), "byte ranges without an Initialization"},
-		"ranges with own init":     {list(`<Initialization sourceURL="i"/><SegmentURL mediaRange="0-1"/>`), "Initialization without range"},
-		"ranges of another init":   {list(`<Initialization sourceURL="i" range="0-1"/><SegmentURL mediaRange="0-1"/>`), "Initialization with sourceURL"},
-		"ranges, then an object":   {list(`<Initialization range="0-1"/><SegmentURL mediaRange="2-3"/><SegmentURL media="m"/>`), "SegmentURL without mediaRange"},
-		"whole file listed":        {list(`<SegmentURL/>`), "SegmentURL without mediaRange"},
-		"objects with init range":  {list(`<Initialization range="0-1"/><SegmentURL media="m"/>`), "Initialization without sourceURL"},
-		"init in part":             {list(`<Initialization sourceURL="i" range="0-1"/><SegmentURL media="m"/>`), "Initialization with range"},
-		"object in part":           {list(`<SegmentURL media="m" mediaRange="0-1"/>`), "SegmentURL with mediaRange"},
-		"object, then a range":     {list(`<SegmentURL media="m"/><SegmentURL mediaRange="0-1"/>`), "SegmentURL without media"},
-		"index objects":            {list(`<SegmentURL media="m" index="i"/>`), "SegmentURL with index"},
-		"index of a file":          {list(`<RepresentationIndex range="0-1"/><SegmentURL media="m"/>`), "RepresentationIndex of a file"},
-		"empty media":              {list(`<SegmentURL media=""/>`), "media that names no object"},
-		"media of a query":         {list(`<SegmentURL media="?n=1"/>`), "media that names no object"},
-		"folder as init":           {list(`<Initialization sourceURL="i/"/><SegmentURL media="m"/>`), "sourceURL that names no object"},
-		"unknown in SegmentList":   {list(`<BitstreamSwitching/><SegmentURL media="m"/>`), "BitstreamSwitching in a SegmentList"},
+		"no BaseURL":              {bare, "no BaseURL that names a file"},
+		"folder":                  {`<BaseURL>v/</BaseURL>` + bare, "no BaseURL that names a file"},
+		"dots":                    {`<BaseURL>v/..</BaseURL>` + bare, "no BaseURL that names a file"},
+		"query":                   {`<BaseURL>a.mp4</BaseURL><Representation id="r"><BaseURL>?x</BaseURL></Representation>`, "no BaseURL that names a file"},
+		"unknown in SegmentBase":  {base(`<BitstreamSwitching/>`), "BitstreamSwitching in a SegmentBase"},
+		"two kinds":               {`<SegmentTemplate media="$Number$"/>` + base(``), `Representation "r" with SegmentBase and SegmentTemplate`},
+		"two other kinds":         {`<SegmentList/>` + base(``), `Representation "r" with SegmentBase and SegmentList`},
+		"empty list":              {list(``), "SegmentList without a SegmentURL"},
+		"ranges without init":     {list(`<SegmentURL mediaRange="0-1"/>`), "byte ranges without an Initialization"},
+		"ranges of another init":  {list(`<Initialization sourceURL="i" range="0-1"/><SegmentURL mediaRange="0-1"/>`), "Initialization with range in this SegmentList"},
+		"ranges, then an object":  {list(`<Initialization range="0-1"/><SegmentURL mediaRange="2-3"/><SegmentURL media="m"/>`), "SegmentURL without mediaRange"},
+		"whole file listed":       {list(`<SegmentURL/>`), "SegmentURL without mediaRange"},
+		"objects with init range": {list(`<Initialization range="0-1"/><SegmentURL media="m"/>`), "Initialization without sourceURL"},
+		"init in part":            {list(`<Initialization sourceURL="i" range="0-1"/><SegmentURL media="m"/>`), "Initialization with range"},
+		"object, then a range":    {list(`<SegmentURL media="m"/><SegmentURL mediaRange="0-1"/>`), "SegmentURL without media"},
+		"index of a file":         {list(`<RepresentationIndex range="0-1"/><SegmentURL media="m"/>`), "RepresentationIndex of a file"},
+		"empty media":             {list(`<SegmentURL media=""/>`), "media that names no object"},
+		"media of a query":        {list(`<SegmentURL media="?n=1"/>`), "media that names no object"},
+		"folder as init":          {list(`<Initialization sourceURL="i/"/><SegmentURL media="m"/>`), "sourceURL that names no object"},
+		"unknown in SegmentList":  {list(`<BitstreamSwitching/><SegmentURL media="m"/>`), "BitstreamSwitching in a SegmentList"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := mustParse(t, document(tt.body))

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 )
 
 // Limits on an MPD: a larger one gives ErrLimit.
@@ -97,8 +99,12 @@ func parseXML(src source) (*node, error) {
 	if len(src.raw) > MaxBytes {
 		return nil, src.fail(ErrLimit, 0, "MPD has %d bytes, at most %d are read", len(src.raw), MaxBytes)
 	}
+	if err := src.judgeEncoding(); err != nil {
+		return nil, err
+	}
 	b := &builder{source: src, scopes: []binding{{"xml", "http://www.w3.org/XML/1998/namespace"}}}
 	d := xml.NewDecoder(bytes.NewReader(src.raw))
+	d.CharsetReader = asciiOnly
 	for {
 		start := int(d.InputOffset())
 		tok, err := d.RawToken()
@@ -120,6 +126,29 @@ func parseXML(src source) (*node, error) {
 		return nil, b.fail(ErrMalformed, 0, "no root element")
 	}
 	return b.root, nil
+}
+
+// judgeEncoding refuses what XML 1.0 appendix F.1 tells from the first bytes.
+func (s source) judgeEncoding() error {
+	for _, e := range []struct{ start, name string }{
+		{"\x00\x00\xfe\xff", "UTF-32"}, {"\xff\xfe\x00\x00", "UTF-32"}, {"\x00\x00\x00<", "UTF-32"}, {"<\x00\x00\x00", "UTF-32"},
+		{"\xfe\xff", "UTF-16"}, {"\xff\xfe", "UTF-16"}, {"\x00<", "UTF-16"}, {"<\x00", "UTF-16"}, {"\x4c\x6f\xa7\x94", "EBCDIC"},
+	} {
+		if bytes.HasPrefix(s.raw, []byte(e.start)) {
+			return s.fail(ErrUnsupported, 0, "MPD in %s: only UTF-8 is read", e.name)
+		}
+	}
+	return nil
+}
+
+var errEncoding = errors.New("only UTF-8 is read")
+
+// asciiOnly takes the one declared encoding whose text is UTF-8 as well.
+func asciiOnly(label string, in io.Reader) (io.Reader, error) {
+	if strings.EqualFold(label, "us-ascii") || strings.EqualFold(label, "ascii") {
+		return in, nil
+	}
+	return nil, fmt.Errorf("MPD in %q: %w", label, errEncoding)
 }
 
 func (b *builder) syntax(err error, offset int) error {
