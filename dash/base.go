@@ -50,3 +50,13 @@ func (r *reader) through(outer []chain, n *node) ([]chain, error) {
 	}
 	return in, nil
 }
+
+// refuseDollars refuses a $ in what a template is joined with: a template that
+// moves may take that into itself, where it would mean something else.
+func (r *reader) refuseDollars(rep *Representation) {
+	for _, c := range rep.chains {
+		if strings.Contains(c.base, "$") {
+			r.refuse(c.url.node.start, "BaseURL with $ around a SegmentTemplate")
+		}
+	}
+}

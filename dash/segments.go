@@ -9,6 +9,7 @@ import (
 // SegmentTimeline, is that of the innermost element that has it (ISO/IEC 23009-1
 // §5.3.9.1).
 func (r *reader) templates(in scope, rep *Representation, p period) error {
+	r.refuseDollars(rep)
 	var err error
 	if rep.init, err = r.templateAttr(in, "initialization"); err != nil {
 		return err
