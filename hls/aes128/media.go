@@ -2,113 +2,80 @@ package aes128
 
 import (
 	"bytes"
-	"crypto/aes"
 	"errors"
-	"fmt"
 	"math"
 
-	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/hls"
+	"github.com/seed-6133abe0/rekey/hls/audio"
 )
 
-// MPEG-2 TS (ISO/IEC 13818-1 §2.4.3.2): packets of 188 bytes that begin with the
-// sync byte.
-const (
-	tsPacket = 188
-	tsSync   = 0x47
-)
-
-// maxSyncs bounds how many sync bytes count as evidence in one segment: more
-// would only make a small number smaller.
-const maxSyncs = 64
-
-// judgeClear decides from the padding and the TS sync bytes what a decrypted
-// segment is. padded is the decrypted segment with its padding.
-func judgeClear(object string, start int64, padded []byte) (Result, error) {
-	pad, padOK := padding(padded)
-	media := padded
-	if padOK {
-		media = padded[:len(padded)-pad]
-	}
-	good, total, firstLost := syncs(media)
-	var ev evidence.Evidence
-	fail := func(class error, at int, reason string) (Result, error) {
-		if errors.Is(class, hls.ErrWrongKey) {
-			ev.Fail(int64(len(padded)))
-		} else {
-			ev.Look(int64(len(padded)))
-		}
-		return Result{Evidence: ev}, &hls.Error{Object: object, Offset: start + int64(at), Class: class, Reason: reason}
-	}
-	isTS := 2*good > total
-	switch {
-	case !isTS && !padOK:
-		return fail(hls.ErrWrongKey, 0, "no TS sync bytes and no PKCS #7 padding after decryption")
-	case isTS && !padOK:
-		return fail(hls.ErrMalformed, len(padded)-aes.BlockSize,
-			"TS sync bytes are right and the PKCS #7 padding is not: the segment is truncated or damaged at its end")
-	case isTS && good < total && firstLost == 0:
-		return fail(hls.ErrMalformed, 0, "every TS packet but the first is right: the IV is not the segment's, or its first block is damaged")
-	case isTS && good < total:
-		return fail(hls.ErrMalformed, firstLost,
-			fmt.Sprintf("TS sync byte lost in %d of %d packets: the segment is damaged", total-good, total))
-	case !isTS:
-		return fail(hls.ErrUnsupported, 0, otherMedia(media))
-	}
-	// Random bytes have right padding with 1/256 + 1/256² + … = 1/255, and each
-	// sync byte with 1/256.
-	ev.Pass(int64(len(padded)), math.Pow(256, -float64(min(good, maxSyncs)))/255)
-	return Result{Clear: media, Evidence: ev}, nil
+// sight is what bytes look like.
+type sight struct {
+	format string // empty: nothing known
+	// log10 is the logarithm of the chance that random bytes would look so.
+	log10 float64
+	whole bool // right to the exact end
+	// Of what is not whole: where it stops being right, why, and the class of error.
+	at     int
+	reason string
+	class  error
+	// cut: what begins at at goes on after the end.
+	cut bool
+	// noStart: only the first packet is wrong, so that the first block may be.
+	noStart bool
 }
 
-// padding checks PKCS #7 padding (RFC 5652 §6.3): n bytes of value n, 1 to 16.
-func padding(b []byte) (int, bool) {
-	n := int(b[len(b)-1])
-	if n == 0 || n > aes.BlockSize || n > len(b) {
-		return 0, false
-	}
-	for _, c := range b[len(b)-n:] {
-		if int(c) != n {
-			return 0, false
+// credible is the log10 of the chance below which what is not whole counts as
+// damaged media, and not as chance.
+const credible = -6
+
+func (s sight) credible() bool { return s.format != "" && s.log10 < credible }
+
+// formats is how many formats are looked for: chance has as many ways to look
+// like media (four codecs of packed audio).
+const formats = 7
+
+const log2 = math.Ln2 / math.Ln10 // log10 of 2
+
+// recognize tells what media b is, by the structures that RFC 8216 §3 names:
+// whole media of any format before parts of another, then what chance explains
+// least.
+func recognize(b []byte) sight {
+	var best sight
+	for _, s := range [...]sight{lookTS(b), lookBoxes(b), lookPacked(b), lookWebVTT(b)} {
+		if s.format == "" || best.whole && !s.whole {
+			continue
+		}
+		if best.format == "" || s.whole && !best.whole || s.log10 < best.log10 {
+			best = s
 		}
 	}
-	return n, true
+	return best
 }
 
-// syncs counts the packets that begin in b and those with the sync byte.
-func syncs(b []byte) (good, total, firstLost int) {
-	firstLost = -1
-	for i := 0; i < len(b); i += tsPacket {
-		total++
-		if b[i] == tsSync {
-			good++
-		} else if firstLost < 0 {
-			firstLost = i
-		}
+// lookPacked looks for packed audio (RFC 8216 §3.4): ID3 tags and frames.
+func lookPacked(b []byte) sight {
+	if _, ok := audio.Detect(b); !ok && !bytes.HasPrefix(b, []byte("ID3")) {
+		return sight{}
 	}
-	return good, total, firstLost
-}
-
-// otherMedia says why a segment with right padding and no TS packets is refused.
-func otherMedia(b []byte) string {
-	after := bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
-	switch {
-	case bytes.HasPrefix(after, []byte("WEBVTT")):
-		return "AES-128 over WebVTT"
-	case bytes.HasPrefix(b, []byte("ID3")), len(b) > 1 && b[0] == 0xff && b[1]&0xe0 == 0xe0:
-		return "AES-128 over packed audio (RFC 8216 §3.4)"
-	case len(b) >= 8 && isBoxType(string(b[4:8])):
-		return "AES-128 over fMP4"
-	default:
-		return "the padding is right and the segment is not MPEG-2 TS: another format, or a wrong key or IV (one wrong key in 255 leaves right padding)"
+	s, err := audio.Walk(b)
+	found := sight{format: "packed audio", log10: s.ChanceLog10, whole: err == nil, at: s.End, class: hls.ErrMalformed}
+	var e *hls.Error
+	if errors.As(err, &e) {
+		found.reason = e.Reason
 	}
-}
-
-func isBoxType(t string) bool {
-	switch t {
-	case "styp", "ftyp", "moof", "moov", "sidx", "emsg", "prft":
-		return true
-	default:
-		return false
+	switch _, tag := audio.ID3(b[s.End:]); {
+	case tag != nil:
+		found.cut = true
+		found.log10 -= 24 * log2 // its letters
+	case s.Codec == 0:
+		found.class = hls.ErrUnsupported // ID3 tags, and then frames of no known codec
+	case err != nil:
+		n, _, err := audio.Frame(s.Codec, b[s.End:])
+		found.cut = err == nil && n > len(b)-s.End
 	}
+	if s.Codec != 0 {
+		found.format += ", " + s.Codec.String()
+	}
+	return found
 }

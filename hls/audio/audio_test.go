@@ -194,6 +194,8 @@ func TestWalkSaysWhereItEnds(t *testing.T) {
 		{"last frame cut", b[:len(b)-1], len(sizes) - 1, len(b) - sizes[len(sizes)-1], "cut after 204"},
 		{"last header cut", b[:sizes[0]+3], 1, sizes[0], "no AAC (ADTS) frame begins here, after 1"},
 		{"damaged", damaged, 2, sizes[0] + sizes[1], "no AAC (ADTS) frame begins here, after 2"},
+		{"E-AC-3 after AC-3", append(bytes.Clone(sample(t, "48000.ac3")), sample(t, "48000.eac3")...), 10, 1920 + 1280, ""},
+		{"AC-3 after AAC", append(bytes.Clone(b), sample(t, "48000.ac3")...), len(sizes), len(b), "after 12"},
 		{"nothing", nil, 0, 0, "no audio frame"},
 		{"a tag alone", []byte(tag), 0, len(tag), "no audio frame"},
 		{"tag cut", []byte(tag[:11]), 0, 0, "ID3 tag is cut"},

@@ -24,7 +24,8 @@ const maxWeighed = 16
 // An ID3v1 tag ends some MP3 files.
 const id3v1 = 128
 
-// Walk follows ID3 tags and frames of one codec through b to its exact end. An
+// Walk follows ID3 tags and frames of one codec through b to its exact end; AC-3
+// and E-AC-3 may alternate, and Stream.Codec is that of the first frame. An
 // error says what is wrong at Stream.End; the Stream beside it says what was right
 // before.
 func Walk(b []byte) (s Stream, err error) {
@@ -41,14 +42,16 @@ func Walk(b []byte) (s Stream, err error) {
 			s.End += tags
 			continue
 		}
-		if s.Codec == 0 {
-			c, ok := Detect(rest)
-			if !ok {
-				return s, malformed(s.End, "no tag and no audio frame begins here")
-			}
+		c, ok := Detect(rest)
+		switch {
+		case s.Codec == 0 && !ok:
+			return s, malformed(s.End, "no tag and no audio frame begins here")
+		case s.Codec == 0:
 			s.Codec = c
+		case s.Codec < AC3 || c < AC3: // AC-3 may have dependent substreams in E-AC-3
+			c = s.Codec
 		}
-		n, _, err := Frame(s.Codec, rest)
+		n, _, err := Frame(c, rest)
 		if err != nil {
 			if s.Codec == MP3 && len(rest) == id3v1 && bytes.HasPrefix(rest, []byte("TAG")) {
 				s.End = len(b)
@@ -56,9 +59,9 @@ func Walk(b []byte) (s Stream, err error) {
 			}
 			return s, malformed(s.End, fmt.Sprintf("no %s frame begins here, after %d", s.Codec, s.Frames))
 		}
-		w.frame(s.Codec, rest)
+		w.frame(c, rest)
 		if n > len(rest) {
-			return s, malformed(s.End, fmt.Sprintf("%s frame of %d bytes is cut after %d", s.Codec, n, len(rest)))
+			return s, malformed(s.End, fmt.Sprintf("%s frame of %d bytes is cut after %d", c, n, len(rest)))
 		}
 		if s.Frames == 0 {
 			w.sum(s.Codec, rest[:n])

@@ -1,9 +1,10 @@
 package aes128
 
 import (
-	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/subtle"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/seed-6133abe0/rekey/aesbulk"
@@ -12,19 +13,19 @@ import (
 	"github.com/seed-6133abe0/rekey/key"
 )
 
-// Result is what became of one segment. Out and Clear alias the buffers of the
+// Result is what became of one message. Out and Clear alias the buffers of the
 // Rekeyer or Decrypter and stand until its next call.
 type Result struct {
-	// Out is the segment under the new key; nil from a Decrypter.
+	// Out is the message under the new key; nil from a Decrypter.
 	Out []byte
-	// Clear is the whole clear segment without its padding.
+	// Clear is the whole clear message without its padding.
 	Clear []byte
-	// Evidence says what the clear segment says of the old key. It is also set
+	// Evidence says what the clear message says of the old key. It is also set
 	// beside an error of class hls.ErrWrongKey.
 	Evidence evidence.Evidence
 }
 
-// Decrypter decrypts AES-128 segments. It is for one goroutine, and reuses its
+// Decrypter decrypts AES-128 messages. It is for one goroutine, and reuses its
 // buffers.
 type Decrypter struct {
 	block cipher.Block // nil: no key
@@ -49,26 +50,35 @@ func (d *Decrypter) Message(object string, at int64, iv key.IV, src []byte) (Res
 		return Result{}, &hls.Error{Object: object, Class: hls.ErrMissingKey, Reason: "no key to decrypt with"}
 	}
 	if len(src) == 0 || len(src)%aes.BlockSize != 0 {
+		if err := refuseClear(object, at, src); err != nil {
+			return Result{}, err
+		}
 		return Result{}, &hls.Error{Object: object, Offset: at + int64(len(src)), Class: hls.ErrMalformed,
-			Reason: fmt.Sprintf("segment has %d bytes, want a multiple of 16 and at least 16 (RFC 8216 §5.2): truncated or not AES-128", len(src))}
+			Reason: fmt.Sprintf("message has %d bytes, want a multiple of 16 and at least 16 (RFC 8216 §5.2): truncated or not AES-128", len(src))}
 	}
 	d.clear = grow(d.clear, len(src))
 	aesbulk.CBCDecrypt(d.block, iv, d.clear, src)
-	return judgeClear(object, at, d.clear)
+	res, err := judge(object, at, d.clear)
+	if err != nil {
+		if clear := refuseClear(object, at, src); clear != nil {
+			// The key has nothing to do with it: nothing speaks against it.
+			var ev evidence.Evidence
+			ev.Look(int64(len(src)))
+			return Result{Evidence: ev}, clear
+		}
+	}
+	return res, err
 }
 
-// verifyChunk bounds how far encrypting runs ahead of decrypting again, so that
-// both work in the CPU's caches.
-const verifyChunk = 32 << 10
-
-// Rekeyer moves AES-128 segments from one key to another. It is for one
+// Rekeyer moves AES-128 messages from one key to another. It is for one
 // goroutine, and reuses its buffers.
 type Rekeyer struct {
 	old      *Decrypter
 	block    cipher.Block
 	unusable string // why the change cannot be made
 	out      []byte
-	again    [verifyChunk]byte
+	iv       key.IV              // of the message at hand
+	again    [aes.BlockSize]byte // a block decrypted again
 }
 
 // NewRekeyer rekeys by c; its NewKID is not used. With keys that are not set or
@@ -86,9 +96,10 @@ func NewRekeyer(c key.Change) *Rekeyer {
 	return r
 }
 
-// Message rekeys one message, which begins at this offset of the object, under the same IV: the key is new, and CBC
-// needs no more. len(Out) is len(src). The new ciphertext has been decrypted
-// again and equals the clear segment. src is only read.
+// Message rekeys one message, which begins at this offset of the object, under the
+// same IV: the key is new, and CBC needs no more. len(Out) is len(src). The new
+// ciphertext has been decrypted again and equals the clear message. src is only
+// read.
 func (r *Rekeyer) Message(object string, at int64, iv key.IV, src []byte) (Result, error) {
 	if r.unusable != "" {
 		return Result{}, &hls.Error{Object: object, Class: hls.ErrMissingKey, Reason: r.unusable}
@@ -101,28 +112,41 @@ func (r *Rekeyer) Message(object string, at int64, iv key.IV, src []byte) (Resul
 	r.out = grow(r.out, len(padded))
 	if bad, ok := r.encrypt(iv, padded); !ok {
 		return Result{}, &hls.Error{Object: object, Offset: at + int64(bad), Class: hls.ErrMalformed,
-			Reason: "new ciphertext does not decrypt to the clear segment: faulty memory or CPU"}
+			Reason: "new ciphertext does not decrypt to the clear message: faulty memory or CPU"}
 	}
 	res.Out = r.out
 	return res, nil
 }
 
-// encrypt fills r.out from padded and decrypts it again, chunk by chunk: CBC
-// goes on from the last cipher block of the chunk before.
+// encrypt fills r.out from padded and decrypts it again, one block behind. In CBC
+// a block to encrypt waits for the one before it: decrypting costs little, for the
+// CPU does it in the meantime.
 func (r *Rekeyer) encrypt(iv key.IV, padded []byte) (at int, ok bool) {
-	chain := [aes.BlockSize]byte(iv)
-	for at < len(padded) {
-		n := min(verifyChunk, len(padded)-at)
-		plain, crypt, again := padded[at:at+n], r.out[at:at+n], r.again[:n]
-		aesbulk.CBCEncrypt(r.block, chain, crypt, plain)
-		aesbulk.CBCDecrypt(r.block, chain, again, crypt)
-		if !bytes.Equal(again, plain) {
-			return at, false
+	r.iv = iv
+	before, last := r.iv[:], r.iv[:]
+	for at := 0; at < len(padded); at += aes.BlockSize {
+		block := r.out[at : at+aes.BlockSize]
+		subtle.XORBytes(block, padded[at:at+aes.BlockSize], last)
+		r.block.Encrypt(block, block)
+		if at > 0 {
+			if !r.same(last, before, padded[at-aes.BlockSize:at]) {
+				return at - aes.BlockSize, false
+			}
+			before = last
 		}
-		chain = [aes.BlockSize]byte(crypt[n-aes.BlockSize:])
-		at += n
+		last = block
 	}
-	return at, true
+	at = len(padded) - aes.BlockSize
+	return at, r.same(last, before, padded[at:])
+}
+
+// same tells whether a block, which is chained to the one before it, decrypts to
+// plain.
+func (r *Rekeyer) same(block, before, plain []byte) bool {
+	r.block.Decrypt(r.again[:], block)
+	le := binary.LittleEndian
+	return le.Uint64(r.again[:])^le.Uint64(before) == le.Uint64(plain) &&
+		le.Uint64(r.again[8:])^le.Uint64(before[8:]) == le.Uint64(plain[8:])
 }
 
 // grow returns a slice of n bytes in b's memory where it is large enough.
