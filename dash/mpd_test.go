@@ -313,8 +313,10 @@ func TestLimits(t *testing.T) {
 		"template":         document(`<SegmentTemplate media="` + many(MaxReference+1, "a") + `"/><Representation/>`),
 		"names":            document(`<SegmentTemplate duration="1" timescale="90000" media="$Number$` + many(MaxReference-100, "a") + `"/><Representation/>`),
 	} {
-		if _, err := Parse("m", []byte(text)); !errors.Is(err, ErrLimit) {
-			t.Errorf("%s: error %v, want ErrLimit", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if _, err := Parse("m", []byte(text)); !errors.Is(err, ErrLimit) {
+				t.Errorf("error %v, want ErrLimit", err)
+			}
+		})
 	}
 }

@@ -120,7 +120,8 @@ func (r *reader) period(top scope, index int, p period) error {
 			if err != nil {
 				return err
 			}
-			if r.work += rep.protect(own.protected, r.under(n), joint[set]); r.work > maxWork {
+			// What is in force is held for each Representation, not only looked at.
+			if r.work += 10 * rep.protect(own.protected, r.under(n), joint[set]); r.work > maxWork {
 				return r.fail(ErrLimit, n.start, "more than %d elements to look at", maxWork)
 			}
 			if err := r.representation(own, rep, p); err != nil {

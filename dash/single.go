@@ -208,5 +208,5 @@ func (r *reader) list(rep *Representation, l listedRef) (bool, error) {
 		return false, nil
 	}
 	rep.listed = append(rep.listed, l)
-	return true, r.count(rep, 1, len(rep.Base)+len(l.value))
+	return true, r.count(rep, len(rep.chains), len(rep.Base)+len(l.value))
 }
