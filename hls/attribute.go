@@ -9,7 +9,7 @@ import (
 // §4.2). The value's span leaves the quotes out.
 type attribute struct {
 	name   string
-	value  string
+	value  string // with its variables filled in, once parser.list has done so
 	at     span
 	quoted bool
 }
@@ -113,9 +113,11 @@ func parseAttribute(s string, i int) (attribute, int, error) {
 	return a, i, nil
 }
 
-// nameByte reports A-Z, 0-9 and '-' (RFC 8216 §4.2).
+// nameByte reports A-Z, 0-9 and '-' (RFC 8216 §4.2), and what vendors' attributes
+// have besides. Names are compared as they stand.
 func nameByte(c byte) bool {
-	return c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-'
+	return c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' ||
+		c >= 'a' && c <= 'z' || c == '_' || c == '.'
 }
 
 func skipBlank(s string, i int) int {

@@ -57,12 +57,12 @@ func parseDataURI(k *KeyTag) (d dataURI, ok bool, err error) {
 	}
 	comma := strings.IndexByte(k.URI, ',')
 	if comma < 0 || !strings.HasSuffix(strings.ToLower(k.URI[:comma]), ";base64") {
-		return d, false, &Error{Line: k.Line, Class: ErrMalformed, Reason: "data: URI is not base64"}
+		return d, false, &Error{Line: k.Line, Column: k.Column, Class: ErrMalformed, Reason: "data: URI is not base64"}
 	}
 	d.payload = comma + 1
 	text, err := url.PathUnescape(k.URI[d.payload:])
 	if err != nil {
-		return d, false, &Error{Line: k.Line, Class: ErrMalformed, Reason: "data: URI has a bad percent-encoding"}
+		return d, false, &Error{Line: k.Line, Column: k.Column, Class: ErrMalformed, Reason: "data: URI has a bad percent-encoding"}
 	}
 	d.encoding = base64.StdEncoding
 	if strings.HasSuffix(text, "=") || len(text)%4 == 0 {
@@ -72,7 +72,7 @@ func parseDataURI(k *KeyTag) (d dataURI, ok bool, err error) {
 		d.data, err = base64.RawStdEncoding.DecodeString(text)
 	}
 	if err != nil {
-		return d, false, &Error{Line: k.Line, Class: ErrMalformed, Reason: "data: URI is not base64"}
+		return d, false, &Error{Line: k.Line, Column: k.Column, Class: ErrMalformed, Reason: "data: URI is not base64"}
 	}
 	format := strings.ToLower(k.KeyFormat)
 	switch {

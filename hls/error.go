@@ -25,6 +25,8 @@ type Error struct {
 	Object string
 	// Line counts from 1; 0 where the object has no lines.
 	Line int
+	// Column counts bytes from 1; 0 where the error is of the whole line.
+	Column int
 	// Offset is in bytes from the start of the object.
 	Offset int64
 	Reason string
@@ -37,9 +39,12 @@ func (e *Error) Error() string {
 	if e.Object != "" {
 		b.WriteString(e.Object + ": ")
 	}
-	if e.Line > 0 {
+	switch {
+	case e.Line > 0 && e.Column > 0:
+		fmt.Fprintf(&b, "line %d, column %d: ", e.Line, e.Column)
+	case e.Line > 0:
 		fmt.Fprintf(&b, "line %d: ", e.Line)
-	} else {
+	default:
 		fmt.Fprintf(&b, "offset %d: ", e.Offset)
 	}
 	fmt.Fprintf(&b, "%v: %s", e.Class, e.Reason)

@@ -149,7 +149,7 @@ func rekeyKID(k *KeyTag, data []byte, ch key.Changes) ([]byte, bool, error) {
 	}
 	for _, c := range ch {
 		if held.Equal(c.Old) {
-			return nil, false, &Error{Line: k.Line, Class: ErrUnsupported, Reason: "the playlist holds the content key itself"}
+			return nil, false, &Error{Line: k.Line, Column: k.Column, Class: ErrUnsupported, Reason: "the playlist holds the content key itself"}
 		}
 	}
 	return data, false, nil
@@ -162,7 +162,7 @@ func isCommonEncryption(method string) bool {
 func keyID(k *KeyTag) (key.KID, error) {
 	v, err := key.ParseIV(k.KeyID) // the same hexadecimal-sequence of 16 bytes
 	if err != nil {
-		return key.KID{}, &Error{Line: k.Line, Class: ErrMalformed, Reason: "KEYID is not 0x and 32 hex digits"}
+		return key.KID{}, &Error{Line: k.Line, Column: k.Column, Class: ErrMalformed, Reason: "KEYID is not 0x and 32 hex digits"}
 	}
 	return key.KID(v), nil
 }
@@ -177,5 +177,5 @@ func tagError(k *KeyTag, err error) error {
 	if errors.Is(err, pssh.ErrUnsupported) {
 		class = ErrUnsupported
 	}
-	return &Error{Line: k.Line, Class: class, Reason: "data: URI: " + err.Error()}
+	return &Error{Line: k.Line, Column: k.Column, Class: class, Reason: "data: URI: " + err.Error()}
 }

@@ -56,7 +56,7 @@ func judgeKeyURI(k *KeyTag, ch key.Changes, changed bool) error {
 		return nil
 	}
 	refuse := func(reason string) error {
-		return &Error{Line: k.Line, Class: ErrUnsupported, Reason: fmt.Sprintf("METHOD %s with a key object %s", k.Method, reason)}
+		return &Error{Line: k.Line, Column: k.Column, Class: ErrUnsupported, Reason: fmt.Sprintf("METHOD %s with a key object %s", k.Method, reason)}
 	}
 	if changed {
 		if isAbsolute(k.URI) {
@@ -91,11 +91,11 @@ func refuseNamed(k *KeyTag, text string, ch key.Changes) error {
 			low := strings.ToLower(t)
 			for _, s := range []string{kid.String(), kid.UUID(), swapped.String(), swapped.UUID()} {
 				if strings.Contains(low, s) {
-					return &Error{Line: k.Line, Class: ErrUnsupported, Reason: fmt.Sprintf("key URI names the KID %s in a spelling that is not changed", kid)}
+					return &Error{Line: k.Line, Column: k.Column, Class: ErrUnsupported, Reason: fmt.Sprintf("key URI names the KID %s in a spelling that is not changed", kid)}
 				}
 			}
 			if strings.Contains(t, base64.RawStdEncoding.EncodeToString(kid[:])) || strings.Contains(t, base64.RawURLEncoding.EncodeToString(kid[:])) {
-				return &Error{Line: k.Line, Class: ErrUnsupported, Reason: fmt.Sprintf("key URI names the KID %s in base64", kid)}
+				return &Error{Line: k.Line, Column: k.Column, Class: ErrUnsupported, Reason: fmt.Sprintf("key URI names the KID %s in base64", kid)}
 			}
 		}
 	}
@@ -114,7 +114,7 @@ func refuseClearKey(k *KeyTag, doc []byte, ch key.Changes) error {
 			continue
 		}
 		if _, ok := ch[key.KID(b)]; ok {
-			return &Error{Line: k.Line, Class: ErrUnsupported, Reason: fmt.Sprintf("ClearKey document names the KID %s", key.KID(b))}
+			return &Error{Line: k.Line, Column: k.Column, Class: ErrUnsupported, Reason: fmt.Sprintf("ClearKey document names the KID %s", key.KID(b))}
 		}
 		if _, _, err := rekeyKID(k, b, ch); err != nil {
 			return err

@@ -19,15 +19,14 @@ func (ps *parser) tag(name string, value int) error {
 		ps.mediaTag()
 		return ps.refs(value, "X-ASSET-URI", "X-ASSET-LIST")
 	case "#EXT-X-DEFINE":
-		ps.refuse(ps.lineNumber, "EXT-X-DEFINE: URIs with variables")
-		return nil
-	case "#EXT-X-PART", "#EXT-X-PRELOAD-HINT", "#EXT-X-RENDITION-REPORT", "#EXT-X-SKIP":
+		return ps.define(value)
+	case "#EXT-X-PART", "#EXT-X-PRELOAD-HINT", "#EXT-X-RENDITION-REPORT", "#EXT-X-SKIP",
+		"#EXT-X-PART-INF", "#EXT-X-SERVER-CONTROL":
 		ps.mediaTag()
-		ps.refuse(ps.lineNumber, name[1:]+": a low-latency playlist")
-		return ps.refs(value, "URI")
+		return ps.lowLatencyTag(name, value)
 	case "#EXTINF", "#EXT-X-BYTERANGE", "#EXT-X-GAP", "#EXT-X-KEY", "#EXT-X-MAP", "#EXT-X-MEDIA-SEQUENCE",
 		"#EXT-X-ENDLIST", "#EXT-X-I-FRAMES-ONLY", "#EXT-X-TARGETDURATION", "#EXT-X-PLAYLIST-TYPE",
-		"#EXT-X-DISCONTINUITY", "#EXT-X-DISCONTINUITY-SEQUENCE", "#EXT-X-PROGRAM-DATE-TIME":
+		"#EXT-X-DISCONTINUITY", "#EXT-X-DISCONTINUITY-SEQUENCE", "#EXT-X-PROGRAM-DATE-TIME", "#EXT-X-BITRATE":
 		ps.mediaTag()
 		return ps.mediaPlaylistTag(name, value)
 	default:
@@ -51,9 +50,11 @@ func (ps *parser) multivariantTag(name string, value int) error {
 		_, err := ps.list(value)
 		return err
 	case "#EXT-X-I-FRAME-STREAM-INF":
-		return ps.ref(IFrame, value, true)
+		return ps.ref(IFrame, value)
+	case "#EXT-X-IMAGE-STREAM-INF":
+		return ps.ref(Image, value)
 	case "#EXT-X-MEDIA":
-		return ps.ref(Rendition, value, false)
+		return ps.media(value)
 	case "#EXT-X-SESSION-KEY":
 		return ps.keyTag(SessionKey, value)
 	case "#EXT-X-CONTENT-STEERING":
@@ -94,20 +95,36 @@ func (ps *parser) mediaPlaylistTag(name string, value int) error {
 	return nil
 }
 
-// ref takes the URI attribute of a tag.
-func (ps *parser) ref(role Role, value int, required bool) error {
+// ref takes the URI attribute that a tag must have.
+func (ps *parser) ref(role Role, value int) error {
 	as, err := ps.list(value)
 	if err != nil {
 		return err
 	}
 	uri, ok := as.find("URI")
 	if !ok {
-		if required {
-			return ps.malformed(0, "required attribute URI is missing")
-		}
+		return ps.malformed(0, "required attribute URI is missing")
+	}
+	return ps.attributeRef(Ref{Role: role}, uri, spot{})
+}
+
+// media handles EXT-X-MEDIA (RFC 8216 §4.3.4.1). Closed captions are inside the
+// video; other renditions without a URI are inside the variant stream.
+func (ps *parser) media(value int) error {
+	as, err := ps.list(value)
+	if err != nil {
+		return err
+	}
+	uri, ok := as.find("URI")
+	switch kind := as.value("TYPE"); {
+	case kind == "CLOSED-CAPTIONS" && ok:
+		return ps.malformed(uri.at.start, "EXT-X-MEDIA of TYPE=CLOSED-CAPTIONS has a URI")
+	case kind == "SUBTITLES" && !ok:
+		return ps.malformed(0, "EXT-X-MEDIA of TYPE=SUBTITLES has no URI")
+	case !ok:
 		return nil
 	}
-	return ps.attributeRef(Ref{Role: role}, uri, span{})
+	return ps.attributeRef(Ref{Role: Rendition}, uri, spot{})
 }
 
 // refs takes attributes that hold references of no further role.
@@ -118,7 +135,7 @@ func (ps *parser) refs(value int, names ...string) error {
 	}
 	for _, name := range names {
 		if a, ok := as.find(name); ok {
-			if err := ps.attributeRef(Ref{Role: Other}, a, span{}); err != nil {
+			if err := ps.attributeRef(Ref{Role: Other}, a, spot{}); err != nil {
 				return err
 			}
 		}
@@ -126,15 +143,14 @@ func (ps *parser) refs(value int, names ...string) error {
 	return nil
 }
 
-func (ps *parser) attributeRef(r Ref, a attribute, keyID span) error {
+// attributeRef adds the reference of attribute a; s says what else of the line
+// may change.
+func (ps *parser) attributeRef(r Ref, a attribute, s spot) error {
 	if !a.quoted || a.value == "" {
 		return ps.malformed(a.at.start, fmt.Sprintf("attribute %s is not a quoted-string or is empty", a.name))
 	}
-	r.URI = a.value
-	s := spot{uri: ps.absolute(a.at), quoted: true}
-	if keyID.end > keyID.start {
-		s.keyID = ps.absolute(keyID)
-	}
+	r.URI, r.Target = ps.line()[a.at.start:a.at.end], a.value
+	s.uri, s.quoted = ps.absolute(a.at), true
 	ps.addRef(r, s)
 	return nil
 }
@@ -150,16 +166,16 @@ func (ps *parser) mapTag(value int) error {
 		return ps.malformed(0, "EXT-X-MAP has no URI")
 	}
 	m := &InitSection{URI: uri.value, Line: ps.lineNumber, Keys: ps.keys}
+	var s spot
 	if a, ok := as.find("BYTERANGE"); ok {
-		if m.Range, err = ps.mapRange(a, uri.value); err != nil {
+		if m.Range, s.offset, err = ps.mapRange(a, uri.value); err != nil {
 			return err
 		}
+		s.rng = ps.absolute(a.at)
 	}
 	ps.initS = m
-	if k := tagOf(m.Keys, MethodAES128); k != nil {
-		ps.refuse(m.Line, fmt.Sprintf("EXT-X-MAP under AES-128 (EXT-X-KEY of line %d)", k.Line))
-	}
-	return ps.attributeRef(Ref{Role: Map}, uri, span{})
+	ps.judgeMap(m)
+	return ps.attributeRef(Ref{Role: Map, Range: m.Range}, uri, s)
 }
 
 // keyTag handles EXT-X-KEY (RFC 8216 §4.3.2.4) and EXT-X-SESSION-KEY (§4.3.4.5).
@@ -169,7 +185,7 @@ func (ps *parser) keyTag(role Role, value int) error {
 		return err
 	}
 	k := &KeyTag{
-		Line: ps.lineNumber, Method: as.value("METHOD"), URI: as.value("URI"),
+		Line: ps.lineNumber, Column: ps.column(0), Method: as.value("METHOD"), URI: as.value("URI"),
 		KeyFormat: as.value("KEYFORMAT"), KeyFormatVersions: as.value("KEYFORMATVERSIONS"), KeyID: as.value("KEYID"),
 	}
 	if k.KeyFormat == "" {
@@ -203,8 +219,11 @@ func (ps *parser) keyTag(role Role, value int) error {
 	if !hasURI {
 		return nil
 	}
-	id, _ := as.find("KEYID")
-	return ps.attributeRef(Ref{Role: role, Key: k}, uri, id.at)
+	var s spot
+	if id, ok := as.find("KEYID"); ok {
+		s.keyID = ps.absolute(id.at)
+	}
+	return ps.attributeRef(Ref{Role: role, Key: k}, uri, s)
 }
 
 // maxKeyFormats bounds the key tags in force at once; three systems are usual.
