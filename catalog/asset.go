@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed-6133abe0/rekey/hls"
 	"github.com/seed-6133abe0/rekey/key"
 )
 
@@ -22,16 +23,49 @@ const (
 	Clear  Format = "clear"
 	CENC   Format = "cenc"
 	AES128 Format = "aes-128"
+	// SampleAES is HLS SAMPLE-AES in MPEG-2 TS or packed audio; over fMP4 it is
+	// CENC.
+	SampleAES Format = "sample-aes"
 )
+
+// InPlaylist reports a format whose objects are encrypted as HLS segments: key and IV
+// stand in the playlist.
+func (f Format) InPlaylist() bool { return f == AES128 || f == SampleAES }
 
 // Segment is one media object of a track.
 type Segment struct {
 	Object
-	// KID is the content key of an AES-128 segment; zero where it is clear. A
-	// CENC segment's key is its track's.
+	// KID is the content key of an AES-128 or SAMPLE-AES segment; zero where it
+	// is clear. A CENC segment's key is its track's.
 	KID key.KID `json:"kid,omitzero"`
-	// IV of an AES-128 segment, explicit or implicit (RFC 8216 §5.2).
+	// IV of such a segment, explicit or implicit (RFC 8216 §5.2).
 	IV key.IV `json:"iv,omitzero"`
+	// Messages are the segments in an object that playlists list by byte ranges,
+	// in order and without gaps; KID and IV are zero then.
+	Messages []Message `json:"messages,omitempty"`
+}
+
+// Message is a sub-range of an object that is encrypted by itself (RFC 8216
+// §5.2).
+type Message struct {
+	Offset int64   `json:"offset"`
+	Length int64   `json:"length"`
+	KID    key.KID `json:"kid,omitzero"`
+	IV     key.IV  `json:"iv,omitzero"`
+}
+
+// Parts are the object's messages: the whole of it is one where it is not listed
+// by ranges.
+func (s Segment) Parts() []Message {
+	if s.Messages != nil {
+		return s.Messages
+	}
+	return []Message{{Length: s.Size, KID: s.KID, IV: s.IV}}
+}
+
+// Under reports whether any of the object is under one of the keys.
+func (s Segment) Under(kids map[key.KID]bool) bool {
+	return slices.ContainsFunc(s.Parts(), func(m Message) bool { return kids[m.KID] })
 }
 
 // Track is one rendition or Representation.
@@ -95,12 +129,40 @@ type Manifest struct {
 	Object
 	Kind  ManifestKind `json:"kind"`
 	Entry bool         `json:"entry"`
+	// Context is what a playlist takes from the one that leads to it.
+	Context Context `json:"context,omitzero"`
+}
+
+// Context is what a media playlist takes from the multivariant playlist that leads
+// to it (rfc8216bis §4.4.2.3).
+type Context struct {
+	// Variables may be imported.
+	Variables map[string]string `json:"variables,omitempty"`
+	// Query of the reference that leads to it.
+	Query string `json:"query,omitempty"`
+	// AnyQuery is of an entry manifest, whose query the player makes.
+	AnyQuery bool `json:"any_query,omitempty"`
+}
+
+// HLS is the context as package hls takes it.
+func (c Context) HLS() hls.Context {
+	return hls.Context{Imported: hls.Variables(c.Variables), Query: c.Query, AnyQuery: c.AnyQuery}
 }
 
 // KeyObject is an HLS key that the library itself publishes.
 type KeyObject struct {
 	Object
 	KID key.KID `json:"kid"`
+}
+
+// KeyURI is an HLS key URI that leads out of the media root, to a key server or
+// a key system.
+type KeyURI struct {
+	URI string  `json:"uri"`
+	KID key.KID `json:"kid"`
+	// Playlist and Line are where it stands.
+	Playlist string `json:"playlist"`
+	Line     int    `json:"line"`
 }
 
 // Refusal names the object that rekey does not understand, and why.
@@ -115,6 +177,7 @@ type Asset struct {
 	Manifests []Manifest  `json:"manifests"`
 	Tracks    []Track     `json:"tracks"`
 	Keys      []KeyObject `json:"keys,omitempty"`
+	KeyURIs   []KeyURI    `json:"key_uris,omitempty"`
 	// Refusals is empty for an asset that can be rekeyed.
 	Refusals []Refusal `json:"refusals,omitempty"`
 	// Opaque is true where the asset could not be read far enough to tell all

@@ -1,45 +1,15 @@
 package catalog
 
 import (
-	"errors"
-	"fmt"
 	"net/url"
 	"path"
 	"strconv"
 	"strings"
 )
 
-// ErrOutside is the class of a reference that does not lead to an object of the
-// media root.
-var ErrOutside = errors.New("reference leaves the media root")
-
 // TreeDir is the folder under which a rotation writes. It has no leading dot:
 // web servers and CDNs hide dot paths.
 const TreeDir = "_rekey"
-
-// Resolve turns a reference found in the object from into an object key (RFC
-// 3986 §5.2). A query or fragment is no part of the key. Absolute URLs,
-// absolute paths and paths above the root give ErrOutside.
-func Resolve(from, ref string) (string, error) {
-	u, err := url.Parse(ref)
-	if err != nil {
-		// The parser's error quotes the reference.
-		return "", fmt.Errorf("resolve %s: %w: not a URI reference", quote(ref), ErrOutside)
-	}
-	switch {
-	case u.Scheme != "" || u.Host != "":
-		return "", fmt.Errorf("resolve %s: %w: it names another place", quote(ref), ErrOutside)
-	case strings.HasPrefix(u.Path, "/"):
-		return "", fmt.Errorf("resolve %s: %w: absolute paths are not mapped to the media root", quote(ref), ErrOutside)
-	case u.Path == "":
-		return "", fmt.Errorf("resolve %s: %w: it names no object", quote(ref), ErrOutside)
-	}
-	k := path.Join(path.Dir(from), u.Path)
-	if k == ".." || strings.HasPrefix(k, "../") || k == "." {
-		return "", fmt.Errorf("resolve %s: %w", quote(ref), ErrOutside)
-	}
-	return k, nil
-}
 
 // quote spells a reference for people, without the payload of a data: URI,
 // which may be a key.

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed-6133abe0/rekey/dash"
-	"github.com/seed-6133abe0/rekey/hls"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/store"
 )
@@ -19,13 +17,13 @@ import (
 //
 // known keeps the names that assets have already: entry manifest to asset. It
 // returns the number of loose media objects, as ScanRecord has it.
-func Scan(ctx context.Context, r Reader, known map[string]string, kidOf KIDOf, fn func(*Asset) error) (int, error) {
-	groups, loose, err := group(ctx, r, known)
+func Scan(ctx context.Context, r Reader, known map[string]string, o Options, fn func(*Asset) error) (int, error) {
+	groups, loose, err := group(ctx, r, known, o.Space)
 	if err != nil {
 		return 0, err
 	}
 	for _, g := range groups {
-		a, err := Walk(ctx, r, g.id, g.entries, kidOf)
+		a, err := Walk(ctx, r, g.id, g.entries, o)
 		if err != nil {
 			return 0, fmt.Errorf("walk asset %s: %w", g.id, err)
 		}
@@ -44,8 +42,8 @@ type assetGroup struct {
 // group sorts the entry manifests into assets: entries that share a playlist,
 // an init section or a segment are one. known keeps the names that assets have:
 // entry manifest to asset.
-func group(ctx context.Context, r Reader, known map[string]string) ([]assetGroup, int, error) {
-	reach, order, media, err := reaches(ctx, r)
+func group(ctx context.Context, r Reader, known map[string]string, space Space) ([]assetGroup, int, error) {
+	reach, order, media, err := reaches(ctx, r, space)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -68,7 +66,7 @@ func group(ctx context.Context, r Reader, known map[string]string) ([]assetGroup
 
 // reaches maps every manifest to what it names: child playlists and media. It
 // also returns the manifests in key order and the set of media objects.
-func reaches(ctx context.Context, r Reader) (map[string][]string, []string, map[string]bool, error) {
+func reaches(ctx context.Context, r Reader, space Space) (map[string][]string, []string, map[string]bool, error) {
 	var order []string
 	media := map[string]bool{}
 	for info, err := range r.List(ctx, "") {
@@ -82,65 +80,30 @@ func reaches(ctx context.Context, r Reader) (map[string][]string, []string, map[
 			media[info.Key] = true
 		}
 	}
-	out := map[string][]string{}
+	g := reacher{space: space, out: map[string][]string{}, contexts: map[string]Context{}}
 	l := newListing(r)
 	for _, k := range order {
 		b, _, err := l.read(ctx, k, MaxManifest)
-		if err != nil {
-			if !isRefusal(err) {
-				return nil, nil, nil, err
-			}
-			out[k] = nil
-			continue
+		if err != nil && !isRefusal(err) {
+			return nil, nil, nil, err
 		}
-		out[k] = targets(k, b)
+		if err != nil {
+			b = nil
+		}
+		g.read(k, b)
 	}
-	return out, order, media, nil
+	g.again()
+	return g.out, order, media, nil
 }
 
 // isMedia tells a media object by its name.
 func isMedia(k string) bool {
 	switch strings.ToLower(path.Ext(k)) {
-	case ".mp4", ".m4s", ".m4v", ".m4a", ".cmfv", ".cmfa", ".cmft", ".ts", ".aac", ".ac3", ".ec3":
+	case ".mp4", ".m4s", ".m4v", ".m4a", ".cmfv", ".cmfa", ".cmft", ".ts", ".aac", ".ac3", ".ec3", ".mp3", ".vtt", ".webvtt":
 		return true
 	default:
 		return false
 	}
-}
-
-// targets lists the objects that a manifest names. A manifest that cannot be
-// read has none here; Walk says why.
-func targets(k string, b []byte) []string {
-	var refs []string
-	if isMPD(k) {
-		m, err := dash.Parse(k, b)
-		if err != nil {
-			return nil
-		}
-		for _, rep := range m.Representations {
-			refs = append(refs, rep.Init, rep.File)
-			refs = append(refs, rep.Media...)
-		}
-	} else {
-		p, err := hls.Parse(k, b)
-		if err != nil {
-			return nil
-		}
-		for _, ref := range p.Refs {
-			switch ref.Role {
-			case hls.Variant, hls.Rendition, hls.IFrame, hls.Segment, hls.Map:
-				refs = append(refs, ref.URI)
-			default:
-			}
-		}
-	}
-	var out []string
-	for _, ref := range refs {
-		if t, err := Resolve(k, ref); ref != "" && err == nil && t != k {
-			out = append(out, t)
-		}
-	}
-	return out
 }
 
 // entriesOf are the manifests that a player opens: no other manifest leads to
@@ -273,14 +236,14 @@ type Registrar interface {
 
 // Rescan makes the index whole: every asset under the media root is in it, none
 // that is gone, and every key object's key is registered under its KID.
-func Rescan(ctx context.Context, r Reader, x *Index, reg Registrar, clock func() time.Time) (ScanRecord, error) {
+func Rescan(ctx context.Context, r Reader, x *Index, reg Registrar, o Options, clock func() time.Time) (ScanRecord, error) {
 	var rec ScanRecord
 	found := map[string]bool{}
 	known, err := x.names(ctx)
 	if err != nil {
 		return rec, err
 	}
-	loose, err := Scan(ctx, r, known, nil, func(a *Asset) error {
+	loose, err := Scan(ctx, r, known, o, func(a *Asset) error {
 		found[a.ID] = true
 		rec.Assets++
 		if err := register(ctx, r, reg, a); err != nil {

@@ -48,7 +48,7 @@ func library(t *testing.T, change func(dir string)) (store.Store, *catalog.Index
 func rescan(t *testing.T, media store.Store, x *catalog.Index) (catalog.ScanRecord, registrar) {
 	t.Helper()
 	reg := registrar{}
-	rec, err := catalog.Rescan(t.Context(), media, x, reg, time.Now)
+	rec, err := catalog.Rescan(t.Context(), media, x, reg, catalog.Options{}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestRescanNamesWhatItCannotRead(t *testing.T) {
 		"outside":       {"clip/master.m3u8", func(s string) string { return strings.Replace(s, "vhi/", "https://cdn.example/vhi/", 1) }, true, "another place"},
 		"itself":        {"clip/master.m3u8", func(s string) string { return strings.Replace(s, "vhi/stream.m3u8", "master.m3u8", 1) }, false, "includes itself"},
 		"wrong KID":     {"movie/stream.mpd", func(s string) string { return strings.Replace(s, "6d6f7669-", "6d6f7660-", 1) }, false, "default_KID"},
-		"key elsewhere": {"clip/vhi/stream.m3u8", func(s string) string { return strings.Replace(s, "../key.bin", "https://keys.example/1", 1) }, false, "key servers"},
+		"key elsewhere": {"clip/vhi/stream.m3u8", func(s string) string { return strings.Replace(s, "../key.bin", "https://keys.example/1", 1) }, false, "key server"},
 		"broken init":   {"movie/hi/init.mp4", func(s string) string { return s[:len(s)-7] }, true, ""},
 		"wrong tag": {"movie/lo.m3u8", func(s string) string {
 			tags := regexp.MustCompile(`(?m)^(#EXT-X-KEY:.*\n)+`)

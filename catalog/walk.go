@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-6133abe0/rekey/cenc"
 	"github.com/seed-6133abe0/rekey/dash"
+	"github.com/seed-6133abe0/rekey/hls"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/store"
 )
@@ -20,54 +21,82 @@ const (
 	MaxInit     = 16 << 20
 )
 
-// KIDOf names the content key behind an HLS key URI. The URI is a key of the
-// media root where it leads into it, else as it stands in the playlist.
-type KIDOf func(uri string) key.KID
+// KeyNames knows KIDs by the URIs of their keys: found is false where it does
+// not know one. Errors are the store's.
+type KeyNames interface {
+	KIDOfURI(ctx context.Context, uri string) (kid key.KID, found bool, err error)
+}
+
+// Options say how references are read. The zero value will do where all of them
+// are relative.
+type Options struct {
+	Space Space
+	// Keys knows the KIDs of HLS key URIs. A URI that it does not know, and any
+	// where Keys is nil, has the KID that key.KIDFromURI derives. A URI that leads
+	// into the media root goes by the key of its object there.
+	Keys KeyNames
+	// Renews reports whether a new key can have a URI in place of this one, which
+	// leads out of the media root. Nil: none can, and assets with such keys are
+	// refused.
+	Renews func(uri string) bool
+}
 
 // Walk follows the entry manifests to everything they reach, at the store's
 // present state. What rekey does not understand becomes a Refusal in the asset;
 // an error means that the store could not be read and nothing is known.
-func Walk(ctx context.Context, r Reader, id string, entries []string, kidOf KIDOf) (*Asset, error) {
-	if kidOf == nil {
-		kidOf = key.KIDFromURI
-	}
+func Walk(ctx context.Context, r Reader, id string, entries []string, o Options) (*Asset, error) {
 	w := &walker{
-		list: newListing(r), kidOf: kidOf,
-		asset:  &Asset{ID: id},
-		tracks: map[string]*Track{},
-		owners: map[string]owner{},
-		seen:   map[string]bool{},
-		keys:   map[string]bool{},
-		inits:  map[string]*cenc.Init{},
+		list: newListing(r), options: o,
+		asset:    &Asset{ID: id},
+		tracks:   map[string]*Track{},
+		owners:   map[string]owner{},
+		seen:     map[string]Context{},
+		keys:     map[string]key.KID{},
+		keyURIs:  map[string]key.KID{},
+		tagNames: map[*hls.KeyTag]tagName{},
+
+		contextual: map[string]bool{},
+		inits:      map[string]*cenc.Init{},
 	}
 	for _, e := range entries {
-		if err := w.manifest(ctx, e, true); err != nil {
+		if err := w.manifest(ctx, e, true, Context{AnyQuery: true}); err != nil {
 			return nil, err
 		}
 	}
 	if err := w.fragmentKeys(ctx); err != nil {
 		return nil, err
 	}
+	if err := w.checkTags(ctx); err != nil {
+		return nil, err
+	}
+	w.settleRanges()
 	w.finish()
 	return w.asset, nil
 }
 
+// owner is the track that has an object, and which of its segments it is; -1 for
+// an init section.
 type owner struct {
-	track string
-	kid   key.KID
-	iv    key.IV
+	track   string
+	segment int
 }
 
 type walker struct {
-	list   *listing
-	kidOf  KIDOf
-	asset  *Asset
-	tracks map[string]*Track
-	owners map[string]owner
-	seen   map[string]bool
-	keys   map[string]bool
-	inits  map[string]*cenc.Init
-	tags   []placedTag
+	list    *listing
+	options Options
+	asset   *Asset
+	tracks  map[string]*Track
+	owners  map[string]owner
+	seen    map[string]Context
+	keys    map[string]key.KID // of key objects
+	keyURIs map[string]key.KID // of those outside the media root
+
+	tagNames map[*hls.KeyTag]tagName
+	inits    map[string]*cenc.Init
+	tags     []placedTag
+	views    []view
+	// contextual playlists take variables from the one that leads to them.
+	contextual map[string]bool
 }
 
 // IsManifest tells a manifest by its name, in any case.
@@ -78,11 +107,12 @@ func IsManifest(k string) bool {
 
 func isMPD(k string) bool { return strings.HasSuffix(strings.ToLower(k), ".mpd") }
 
-func (w *walker) manifest(ctx context.Context, k string, entry bool) error {
-	if w.seen[k] {
+func (w *walker) manifest(ctx context.Context, k string, entry bool, c Context) error {
+	if was, ok := w.seen[k]; ok {
+		w.sameContext(k, was, c)
 		return nil
 	}
-	w.seen[k] = true
+	w.seen[k] = c
 	b, o, err := w.list.read(ctx, k, MaxManifest)
 	if err != nil {
 		return w.opaqueOr(k, err)
@@ -91,11 +121,11 @@ func (w *walker) manifest(ctx context.Context, k string, entry bool) error {
 	if isMPD(k) {
 		kind = DASH
 	}
-	w.asset.Manifests = append(w.asset.Manifests, Manifest{Object: o, Kind: kind, Entry: entry})
+	w.asset.Manifests = append(w.asset.Manifests, Manifest{Object: o, Kind: kind, Entry: entry, Context: c})
 	if kind == DASH {
 		return w.mpd(ctx, k, b)
 	}
-	return w.playlist(ctx, k, b)
+	return w.playlist(ctx, k, b, c)
 }
 
 // opaqueOr is refuseOr for an object whose keys stay unknown with it.
@@ -148,6 +178,7 @@ func (w *walker) mpd(ctx context.Context, k string, b []byte) error {
 }
 
 func (w *walker) representation(ctx context.Context, mpd string, r *dash.Representation) error {
+	w.sameBases(mpd, r)
 	if r.File != "" {
 		return w.singleFile(ctx, mpd, r.File, r.DefaultKIDs)
 	}
@@ -162,7 +193,7 @@ func (w *walker) representation(ctx context.Context, mpd string, r *dash.Represe
 		}
 		return nil
 	}
-	initKey, err := Resolve(mpd, r.Init)
+	initKey, err := w.resolve(mpd, r.Init)
 	if err != nil {
 		return w.opaqueOr(mpd, err)
 	}
@@ -172,33 +203,68 @@ func (w *walker) representation(ctx context.Context, mpd string, r *dash.Represe
 	}
 	w.checkDefaults(mpd, t, r.DefaultKIDs)
 	for _, ref := range r.Media {
-		if err := w.media(ctx, mpd, ref, t, key.KID{}, key.IV{}); err != nil {
+		if err := w.media(ctx, mpd, ref, t); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// media adds one media object to the track, once.
-func (w *walker) media(ctx context.Context, manifest, ref string, t *Track, kid key.KID, iv key.IV) error {
-	k, err := Resolve(manifest, ref)
+// sameBases refuses a Representation whose further BaseURLs lead to other objects
+// than the first: a rotation would move some and not others.
+func (w *walker) sameBases(mpd string, r *dash.Representation) {
+	first := []string{r.Init, r.File}
+	first = append(first, r.Media...)
+	for i, b := range r.OtherBases {
+		init, media, file := r.At(i)
+		for j, ref := range append([]string{init, file}, media...) {
+			if ref == "" {
+				continue
+			}
+			k, err := w.resolve(mpd, ref)
+			if want, werr := w.resolve(mpd, first[j]); err != nil || werr != nil || k != want {
+				w.refuse(mpd, fmt.Sprintf("Representation %q: BaseURL %q does not lead to the same objects as the first", r.ID, b))
+				return
+			}
+		}
+	}
+}
+
+func (w *walker) resolve(from, ref string) (string, error) {
+	return w.options.Space.Resolve(from, ref)
+}
+
+// media adds one media object of a clear or CENC track, once.
+func (w *walker) media(ctx context.Context, manifest, ref string, t *Track) error {
+	k, err := w.resolve(manifest, ref)
+	if errors.Is(err, ErrExternal) && t.Format == Clear {
+		return nil
+	}
 	if err != nil {
 		return w.refuseOr(manifest, err)
 	}
-	own := owner{track: t.ID, kid: kid, iv: iv}
 	if was, ok := w.owners[k]; ok {
-		if was.kid != kid || was.iv != iv || (was.track != t.ID && (t.Format == CENC || w.tracks[was.track].Format == CENC)) {
-			w.refuse(k, "two tracks list it with different init sections, keys or IVs")
+		other := w.tracks[was.track]
+		switch {
+		case was.segment >= 0 && was.segment < len(other.Segments) && other.Segments[was.segment].protected():
+			w.refuse(k, "one playlist lists it as encrypted, another manifest as clear or under Common Encryption")
+		case was.track != t.ID && (t.Format == CENC || other.Format == CENC):
+			w.refuse(k, "two tracks list it with different init sections")
 		}
 		return nil
 	}
-	w.owners[k] = own
 	o, err := w.list.stat(ctx, k)
 	if err != nil {
 		return w.refuseOr(k, err)
 	}
-	t.Segments = append(t.Segments, Segment{Object: o, KID: kid, IV: iv})
+	w.add(t, Segment{Object: o})
 	return nil
+}
+
+// add puts an object into its track.
+func (w *walker) add(t *Track, s Segment) {
+	w.owners[s.Key] = owner{track: t.ID, segment: len(t.Segments)}
+	t.Segments = append(t.Segments, s)
 }
 
 // initTrack returns the track behind an init section; nil where it is refused.
@@ -238,5 +304,6 @@ func (w *walker) finish() {
 	}
 	slices.SortFunc(w.asset.Tracks, func(a, b Track) int { return strings.Compare(a.ID, b.ID) })
 	slices.SortFunc(w.asset.Manifests, func(a, b Manifest) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(w.asset.KeyURIs, func(a, b KeyURI) int { return strings.Compare(a.URI, b.URI) })
 	slices.SortFunc(w.asset.Keys, func(a, b KeyObject) int { return strings.Compare(a.Key, b.Key) })
 }

@@ -18,7 +18,7 @@ const maxSegment = 512 << 20
 
 // singleFile adds a track that lies in one object with its init section.
 func (w *walker) singleFile(ctx context.Context, manifest, ref string, named []key.KID) error {
-	k, err := Resolve(manifest, ref)
+	k, err := w.resolve(manifest, ref)
 	if err != nil {
 		return w.opaqueOr(manifest, err)
 	}
@@ -143,7 +143,7 @@ func (w *walker) fragmentKeys(ctx context.Context) error {
 		}
 		w.dropZeroKID(t)
 	}
-	return w.checkTags()
+	return nil
 }
 
 // segmentKeys adds the KIDs that a segment names itself; of a segment that is not
@@ -193,52 +193,4 @@ func (w *walker) checkDefaults(mpd string, t *Track, named []key.KID) {
 			w.refuse(mpd, fmt.Sprintf("default_KID %s is not a KID of %s", kid, t.ID))
 		}
 	}
-}
-
-// placedTag is the key tags in force over a segment, to be compared with its
-// track once all the track's keys are known.
-type placedTag struct {
-	playlist string
-	line     int
-	keys     []*hls.KeyTag
-	track    *Track
-}
-
-func (w *walker) keepTags(playlist string, s hls.MediaSegment, t *Track) {
-	if n := len(w.tags); n > 0 && w.tags[n-1].track == t && w.tags[n-1].playlist == playlist && slices.Equal(w.tags[n-1].keys, s.Keys) {
-		return
-	}
-	w.tags = append(w.tags, placedTag{playlist, s.Line, s.Keys, t})
-}
-
-// checkTags refuses playlists whose key tags name other keys than the media is
-// under: a player would ask for keys that open nothing; and tags that can't be
-// rewritten when a key changes.
-func (w *walker) checkTags() error {
-	for _, p := range w.tags {
-		if p.track.Format != CENC {
-			continue
-		}
-		named, right := false, false
-		for _, kt := range p.keys {
-			kids, err := hls.KeyTagKIDs(kt)
-			if err != nil {
-				if err := w.refuseOr(p.playlist, err); err != nil {
-					return err
-				}
-				continue
-			}
-			named = named || len(kids) > 0
-			right = right || slices.ContainsFunc(kids, p.track.Uses)
-			if err := hls.CheckKeyTag(kt, p.track.KIDs); err != nil {
-				if err := w.refuseOr(p.playlist, err); err != nil {
-					return err
-				}
-			}
-		}
-		if named && !right {
-			w.refuse(p.playlist, fmt.Sprintf("line %d: the key tags in force name other keys than %s", p.line, p.track.ID))
-		}
-	}
-	return nil
 }

@@ -2,25 +2,32 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/seed-6133abe0/rekey/hls"
 	"github.com/seed-6133abe0/rekey/key"
 )
 
-func (w *walker) playlist(ctx context.Context, k string, b []byte) error {
-	p, err := hls.Parse(k, b)
+func (w *walker) playlist(ctx context.Context, k string, b []byte, c Context) error {
+	p, err := hls.ParseWith(k, b, c.HLS())
 	if err != nil {
 		return w.opaqueOr(k, err)
 	}
+	w.contextual[k] = p.Contextual()
 	if err := p.Unsupported(); err != nil {
 		w.refuse(k, err.Error())
 	}
 	if p.Multivariant {
 		return w.multivariant(ctx, k, p)
 	}
-	for _, s := range p.Segments {
+	format, tag := inPlaylist(p)
+	if format != Clear {
+		return w.segments(ctx, k, p, format, tag)
+	}
+	for _, s := range slices.Concat(p.Segments, p.Parts) {
 		if err := w.hlsSegment(ctx, k, s); err != nil {
 			return err
 		}
@@ -28,27 +35,54 @@ func (w *walker) playlist(ctx context.Context, k string, b []byte) error {
 	return nil
 }
 
+// equal compares contexts.
+func (c Context) equal(o Context) bool {
+	return c.Query == o.Query && c.AnyQuery == o.AnyQuery && maps.Equal(c.Variables, o.Variables)
+}
+
+// sameContext refuses a playlist that two others lead to with different variables,
+// where it takes any.
+func (w *walker) sameContext(k string, was, now Context) {
+	if w.contextual[k] && !was.equal(now) {
+		w.refuse(k, "two playlists lead to it with different variables")
+	}
+}
+
+// inPlaylist is the format of a media playlist whose tags have the keys of whole
+// segments, and the first tag that says so; Clear where there is none.
+func inPlaylist(p *hls.Playlist) (Format, *hls.KeyTag) {
+	for _, s := range p.Segments {
+		if s.Gap {
+			continue
+		}
+		lists := [][]*hls.KeyTag{s.Keys}
+		if s.Map != nil {
+			lists = append(lists, s.Map.Keys)
+		}
+		for _, keys := range lists {
+			for _, kt := range keys {
+				switch {
+				case kt.Method == hls.MethodAES128:
+					return AES128, kt
+				case kt.Method == hls.MethodSampleAES && s.Map == nil:
+					return SampleAES, kt
+				}
+			}
+		}
+	}
+	return Clear, nil
+}
+
 func (w *walker) multivariant(ctx context.Context, k string, p *hls.Playlist) error {
 	for _, ref := range p.Refs {
 		switch ref.Role {
-		case hls.Variant, hls.Rendition, hls.IFrame:
-			child, err := Resolve(k, ref.URI)
-			if err != nil {
-				if err := w.opaqueOr(k, err); err != nil {
-					return err
-				}
-				continue
-			}
-			if child == k {
-				w.refuse(k, fmt.Sprintf("line %d: the playlist includes itself", ref.Line))
-				continue
-			}
-			if err := w.manifest(ctx, child, false); err != nil {
+		case hls.Variant, hls.Rendition, hls.IFrame, hls.Image:
+			if err := w.child(ctx, k, p, ref); err != nil {
 				return err
 			}
 		case hls.SessionKey:
-			if ref.Key != nil && ref.Key.Method == "AES-128" {
-				if _, err := w.aesKey(ctx, k, ref.Key); err != nil {
+			if ref.Key.LeadsToKey() && ref.Key.Method == hls.MethodAES128 {
+				if _, err := w.contentKey(ctx, k, []*hls.KeyTag{ref.Key}); err != nil {
 					return err
 				}
 			}
@@ -58,100 +92,129 @@ func (w *walker) multivariant(ctx context.Context, k string, p *hls.Playlist) er
 	return nil
 }
 
+// child follows a multivariant playlist to one of its media playlists.
+func (w *walker) child(ctx context.Context, k string, p *hls.Playlist, ref hls.Ref) error {
+	child, err := w.resolve(k, ref.Target)
+	switch {
+	case errors.Is(err, ErrExternal):
+		return nil
+	case err != nil:
+		return w.opaqueOr(k, fmt.Errorf("line %d: %w", ref.Line, err))
+	case child == k:
+		w.refuse(k, fmt.Sprintf("line %d: the playlist includes itself", ref.Line))
+		return nil
+	}
+	return w.manifest(ctx, child, false, childContext(p, ref))
+}
+
+func childContext(p *hls.Playlist, ref hls.Ref) Context {
+	return Context{Variables: p.Variables(), Query: query(ref.Target)}
+}
+
+// hlsSegment adds a segment that is clear or under Common Encryption.
 func (w *walker) hlsSegment(ctx context.Context, k string, s hls.MediaSegment) error {
 	if s.Gap {
 		return nil
 	}
-	aes := aesKeyTag(s.Keys)
-	if s.Map != nil {
-		initKey, err := Resolve(k, s.Map.URI)
-		if err != nil {
-			return w.opaqueOr(k, err)
-		}
-		if aes != nil {
-			w.refuse(k, fmt.Sprintf("line %d: AES-128 over fMP4 is not supported yet", aes.Line))
-			_, err := w.aesTrack(ctx, k, s, aes)
-			return err
-		}
-		if s.SingleFile() {
-			return w.hlsSingleFile(ctx, k, s, initKey)
-		}
-		t, err := w.initTrack(ctx, initKey)
-		if err != nil || t == nil {
-			return err
-		}
-		w.keepTags(k, s, t)
-		return w.media(ctx, k, s.URI, t, key.KID{}, key.IV{})
+	if s.Map == nil {
+		return w.media(ctx, k, s.URI, w.playlistTrack(k, Clear, ""))
 	}
-	t, err := w.aesTrack(ctx, k, s, aes)
+	initKey, err := w.resolve(k, s.Map.URI)
+	if errors.Is(err, ErrExternal) && len(s.Keys) == 0 {
+		return nil
+	}
 	if err != nil {
+		return w.opaqueOr(k, err)
+	}
+	if s.SingleFile() {
+		return w.hlsSingleFile(ctx, k, s, initKey)
+	}
+	t, err := w.initTrack(ctx, initKey)
+	if err != nil || t == nil {
 		return err
 	}
-	if aes == nil {
-		return w.media(ctx, k, s.URI, t, key.KID{}, key.IV{})
-	}
-	kid, err := w.aesKey(ctx, k, aes)
-	if err != nil {
-		return err
-	}
-	return w.media(ctx, k, s.URI, t, kid, s.IV(aes))
+	w.keepTags(k, s, t)
+	return w.media(ctx, k, s.URI, t)
 }
 
-// aesTrack is the track of a playlist without init sections.
-func (w *walker) aesTrack(ctx context.Context, k string, s hls.MediaSegment, aes *hls.KeyTag) (*Track, error) {
+// playlistTrack is the track of a playlist whose objects hold no init section of
+// Common Encryption.
+func (w *walker) playlistTrack(k string, f Format, scheme string) *Track {
 	t, ok := w.tracks[k]
 	if !ok {
-		t = &Track{ID: k, Format: Clear}
+		t = &Track{ID: k, Format: f, Scheme: scheme}
 		w.tracks[k] = t
 	}
-	tag := aes
-	for _, kt := range s.Keys {
-		if tag == nil && kt.Method == "SAMPLE-AES" {
-			tag = kt
-		}
-	}
-	if tag == nil {
-		return t, nil
-	}
-	t.Format, t.Scheme = AES128, tag.Method
-	kid, err := w.aesKey(ctx, k, tag)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Contains(t.KIDs, kid) {
-		t.KIDs = append(t.KIDs, kid)
-	}
-	return t, nil
+	return t
 }
 
-func aesKeyTag(keys []*hls.KeyTag) *hls.KeyTag {
-	for _, kt := range keys {
-		if kt.Method == "AES-128" {
-			return kt
+// segments adds what a playlist lists under AES-128, or under SAMPLE-AES without
+// init sections. Spans of METHOD=NONE are clear objects of the same track.
+func (w *walker) segments(ctx context.Context, k string, p *hls.Playlist, f Format, tag *hls.KeyTag) error {
+	t := w.playlistTrack(k, f, tag.Method)
+	var last *hls.InitSection
+	for _, s := range p.Segments {
+		if s.Gap {
+			continue
+		}
+		if other := slices.IndexFunc(s.Keys, func(kt *hls.KeyTag) bool { return kt.Method != tag.Method }); other >= 0 {
+			w.refuse(k, fmt.Sprintf("line %d: METHOD %s beside METHOD %s of line %d", s.Keys[other].Line, s.Keys[other].Method, tag.Method, tag.Line))
+			continue
+		}
+		if s.Map != nil && s.Map != last {
+			last = s.Map
+			// An init section has no number of its own: its IV is explicit, or the
+			// playlist is refused (RFC 8216 §4.3.2.5).
+			init := hls.MediaSegment{URI: s.Map.URI, Line: s.Map.Line, Range: s.Map.Range, Keys: s.Map.Keys}
+			if err := w.listed(ctx, k, t, init, false); err != nil {
+				return err
+			}
+		}
+		if err := w.listed(ctx, k, t, s, p.IFramesOnly); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// aesKey names the key behind an HLS key tag and pins its object.
-func (w *walker) aesKey(ctx context.Context, playlist string, kt *hls.KeyTag) (key.KID, error) {
-	k, err := Resolve(playlist, kt.URI)
+// listed adds one segment of such a playlist.
+func (w *walker) listed(ctx context.Context, k string, t *Track, s hls.MediaSegment, iframe bool) error {
+	var m Message
+	if len(s.Keys) > 0 {
+		kid, err := w.contentKey(ctx, k, s.Keys)
+		if err != nil {
+			return err
+		}
+		m.KID, m.IV = kid, s.IV(ivTag(s.Keys))
+		if !t.Uses(kid) {
+			t.KIDs = append(t.KIDs, kid)
+		}
+	}
+	object, err := w.resolve(k, s.URI)
+	if errors.Is(err, ErrExternal) && m.KID == (key.KID{}) {
+		return nil
+	}
 	if err != nil {
-		w.refuse(playlist, fmt.Sprintf("line %d: key URI %s is not in the media root: key servers are not supported yet", kt.Line, quote(kt.URI)))
-		return w.kidOf(kt.URI), nil
+		return w.refuseOr(k, fmt.Errorf("line %d: %w", s.Line, err))
 	}
-	kid := w.kidOf(k)
-	if w.keys[k] {
-		return kid, nil
+	if s.Range == nil {
+		return w.whole(ctx, t, object, m)
 	}
-	w.keys[k] = true
-	o, err := w.list.stat(ctx, k)
-	if err != nil {
-		return kid, w.refuseOr(k, err)
+	m.Offset, m.Length = s.Range.Offset, s.Range.Length
+	if iframe && len(s.Keys) > 0 {
+		w.views = append(w.views, view{playlist: k, line: s.Line, track: t, object: object, Message: m})
+		return nil
 	}
-	if o.Size != 16 {
-		w.refuse(k, fmt.Sprintf("key object has %d bytes, want 16 (RFC 8216 §4.3.2.4)", o.Size))
+	return w.sub(ctx, t, object, m)
+}
+
+// ivTag is the tag whose IV counts: all that are in force lead to one key, and
+// those that have an IV to one IV.
+func ivTag(keys []*hls.KeyTag) *hls.KeyTag {
+	for _, kt := range keys {
+		if kt.IV != nil {
+			return kt
+		}
 	}
-	w.asset.Keys = append(w.asset.Keys, KeyObject{Object: o, KID: kid})
-	return kid, nil
+	return keys[0]
 }

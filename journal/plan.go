@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"maps"
+
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/key"
 )
@@ -33,7 +35,13 @@ type KeyChange struct {
 	// Object is set for an HLS key that the library publishes: where the old
 	// one is, and where the new one goes.
 	Object *Move `json:"object,omitempty"`
+	// URIs maps each key URI outside the media root to the new key's.
+	URIs map[string]string `json:"uris,omitempty"`
 }
+
+// Published reports whether the library itself publishes the new key: nobody has
+// to be handed it.
+func (c KeyChange) Published() bool { return c.Object != nil && len(c.URIs) == 0 }
 
 // Move is one object and the key of its successor. Entry manifests are flipped
 // where they stand: From and To are equal.
@@ -43,6 +51,8 @@ type Move struct {
 	ETag string               `json:"etag"`
 	Size int64                `json:"size"`
 	Kind catalog.ManifestKind `json:"kind,omitempty"`
+	// Context is what a playlist takes from the one that leads to it.
+	Context catalog.Context `json:"context,omitzero"`
 }
 
 // Track is one rendition of the plan.
@@ -82,6 +92,16 @@ type Object struct {
 	Size   int64   `json:"size"`
 	KID    key.KID `json:"kid,omitzero"`
 	IV     key.IV  `json:"iv,omitzero"`
+	// Messages are the segments in it, where playlists list it by byte ranges.
+	Messages []catalog.Message `json:"messages,omitempty"`
+}
+
+// Segment is the object as the catalogue has it.
+func (o Object) Segment() catalog.Segment {
+	return catalog.Segment{
+		Object: catalog.Object{Key: o.From, ETag: o.ETag, Size: o.Size},
+		KID:    o.KID, IV: o.IV, Messages: o.Messages,
+	}
 }
 
 // Part is a bounded run of one track's objects: the unit of queued work.
@@ -117,6 +137,15 @@ func (p *Plan) Moves() map[string]string {
 		if k.Object != nil {
 			m[k.Object.From] = k.Object.To
 		}
+	}
+	return m
+}
+
+// KeyURIs maps each key URI outside the media root to its successor.
+func (p *Plan) KeyURIs() map[string]string {
+	m := map[string]string{}
+	for _, k := range p.Keys {
+		maps.Copy(m, k.URIs)
 	}
 	return m
 }

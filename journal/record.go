@@ -87,6 +87,15 @@ type ObjectRecord struct {
 	// Digest is a GMAC over the object's clear form, nonce first (SP 800-38D):
 	// it shows equality with the clear media after the old ciphertext is gone.
 	Digest []byte `json:"digest"`
+	// Grown says where the object is longer than the old one: byte ranges behind
+	// that moved.
+	Grown []Growth `json:"grown,omitempty"`
+}
+
+// Growth is bytes inserted before an offset of the old object.
+type Growth struct {
+	At int64 `json:"at"`
+	By int64 `json:"by"`
 }
 
 // Failure is why a part can never be done.

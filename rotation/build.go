@@ -123,6 +123,10 @@ func (e *Engine) build(ctx context.Context, rotation string, u *unit, a *catalog
 			o.To = t.place(o.From)
 		}
 	}
+	if r := e.planKeyURIs(p, a); r != nil {
+		p.Refusal = r
+		return p, nil
+	}
 	for _, track := range a.Tracks {
 		if !u.touches(track) {
 			continue
@@ -181,6 +185,41 @@ func (u *unit) planKeys(p *journal.Plan, a *catalog.Asset) {
 	}
 }
 
+// planKeyURIs gives each key that is known by a URI outside the media root a new
+// URI: key and URI change together, since key servers and caches go by it.
+func (e *Engine) planKeyURIs(p *journal.Plan, a *catalog.Asset) *journal.Refusal {
+	for i := range p.Keys {
+		c := &p.Keys[i]
+		for _, u := range a.KeyURIs {
+			if u.KID != c.OldKID {
+				continue
+			}
+			uri, ok := newKeyURI(e.NewKeyURIs, u.URI, c.NewKID)
+			if !ok {
+				return &journal.Refusal{Object: u.Playlist, Reason: fmt.Sprintf("line %d: there is no URI for a new key", u.Line)}
+			}
+			if c.URIs == nil {
+				c.URIs = map[string]string{}
+			}
+			c.URIs[u.URI] = uri
+		}
+	}
+	return nil
+}
+
+// newKeyURI fills the template that has the scheme of the old URI. HTTP and HTTPS
+// count as one.
+func newKeyURI(templates []string, old string, kid key.KID) (string, bool) {
+	web := func(s string) string { return strings.TrimSuffix(s, "s") }
+	for _, t := range templates {
+		was, now := catalog.Scheme(old), catalog.Scheme(t)
+		if was == now || web(was) == "http" && web(now) == "http" || was == "" && web(now) == "http" {
+			return strings.ReplaceAll(t, KIDInTemplate, kid.String()), true
+		}
+	}
+	return "", false
+}
+
 func planTrack(t catalog.Track, u *unit, at tree) journal.Track {
 	pt := journal.Track{Number: uint16(u.tracks), ID: t.ID, Format: t.Format, Scheme: t.Scheme, Init: t.Init, Single: t.Single, KIDs: t.KIDs}
 	for _, kid := range t.KIDs {
@@ -197,12 +236,12 @@ func planTrack(t catalog.Track, u *unit, at tree) journal.Track {
 		return pt
 	}
 	for _, s := range t.Segments {
-		if t.Format == catalog.AES128 && !u.kids[s.KID] {
+		if t.Format.InPlaylist() && !s.Under(u.kids) {
 			continue
 		}
 		pt.Objects = append(pt.Objects, journal.Object{
 			Number: uint32(len(pt.Objects)), From: s.Key, To: at.place(s.Key),
-			ETag: s.ETag, Size: s.Size, KID: s.KID, IV: s.IV,
+			ETag: s.ETag, Size: s.Size, KID: s.KID, IV: s.IV, Messages: s.Messages,
 		})
 		// Segments that another track lists too are that track's.
 		pt.Media = len(pt.OldKIDs) > 0
@@ -230,62 +269,6 @@ func tooLarge(p *journal.Plan) *journal.Refusal {
 			if o.Size > worker.MaxObject {
 				return &journal.Refusal{Object: o.From, Reason: fmt.Sprintf("it has %d bytes; objects over %d are not supported yet", o.Size, int64(worker.MaxObject))}
 			}
-		}
-	}
-	return nil
-}
-
-// planManifests finds which manifests change, children before parents, and
-// tries each rewrite once with keys that are thrown away, so that a manifest
-// that cannot be rewritten refuses its asset before anything is touched.
-func (e *Engine) planManifests(ctx context.Context, p *journal.Plan, a *catalog.Asset, u *unit, t tree) error {
-	type loaded struct {
-		m     catalog.Manifest
-		b     []byte
-		needs manifestNeeds
-	}
-	var left []loaded
-	for _, m := range a.Manifests {
-		b, _, err := store.ReadAll(ctx, e.Media, m.Key, m.ETag, catalog.MaxManifest, nil)
-		if err != nil {
-			return err
-		}
-		n, err := needsOf(m, b)
-		if err != nil {
-			return err
-		}
-		left = append(left, loaded{m, b, n})
-	}
-	moves := p.Moves()
-	bytesOf := map[string][]byte{}
-	for again := true; again; {
-		again = false
-		left = slices.DeleteFunc(left, func(l loaded) bool {
-			if !l.needs.changes(moves, u.kids) {
-				return false
-			}
-			mv := journal.Move{From: l.m.Key, To: l.m.Key, ETag: l.m.ETag, Size: l.m.Size, Kind: l.m.Kind}
-			if !l.m.Entry {
-				mv.To = t.place(l.m.Key)
-				moves[mv.From] = mv.To
-			}
-			p.Manifests = append(p.Manifests, mv)
-			bytesOf[mv.From] = l.b
-			again = true
-			return true
-		})
-	}
-	slices.SortFunc(p.Manifests, func(x, y journal.Move) int { return strings.Compare(x.From, y.From) })
-	if len(p.Manifests) == 0 {
-		return errors.New("no manifest of the asset names the key")
-	}
-	trial := key.Changes{}
-	for _, c := range p.Keys {
-		trial[c.OldKID] = key.Change{New: key.NewContentKey(), NewKID: c.NewKID}
-	}
-	for _, mv := range p.Manifests {
-		if _, err := rewrite(mv, bytesOf[mv.From], t, moves, trial); err != nil {
-			return err
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/queue"
 	"github.com/seed-6133abe0/rekey/store"
@@ -55,9 +56,14 @@ type Engine struct {
 	// rotation of CENC media before it begins.
 	Receiver     Receiver
 	HandoverNone bool
-	Clock        func() time.Time
-	Log          *slog.Logger
-	Actor        string
+	// Space says where references of manifests lead.
+	Space catalog.Space
+	// NewKeyURIs are templates, one a scheme, for the URIs of new HLS keys whose
+	// old ones lead out of the media root; each has KIDInTemplate in it.
+	NewKeyURIs []string
+	Clock      func() time.Time
+	Log        *slog.Logger
+	Actor      string
 	// Owner names this process in leases.
 	Owner string
 	// Lease is how long a driver that says nothing is thought alive; 0 means
@@ -69,6 +75,31 @@ type Engine struct {
 	PartBytes int64
 	// PartObjects bounds the objects of a part; 0 means 64.
 	PartObjects int
+}
+
+// KIDInTemplate is what the new KID, as 32 hex digits, stands for in a template.
+const KIDInTemplate = "{kid}"
+
+// Options are how the catalogue reads references.
+func (e *Engine) Options() catalog.Options {
+	renews := func(uri string) bool {
+		_, ok := newKeyURI(e.NewKeyURIs, uri, key.KID{})
+		return ok
+	}
+	return catalog.Options{Space: e.Space, Keys: e.Ring, Renews: renews}
+}
+
+// KIDOfURI is the KID of the key behind an HLS key URI: an absolute one, or an
+// object of the media root.
+func (e *Engine) KIDOfURI(ctx context.Context, uri string) (key.KID, error) {
+	if k, err := e.Space.Resolve("", uri); err == nil {
+		uri = k
+	}
+	kid, found, err := e.Ring.KIDOfURI(ctx, uri)
+	if err != nil || found {
+		return kid, err
+	}
+	return key.KIDFromURI(uri), nil
 }
 
 // Index is the catalogue's index in the control prefix.

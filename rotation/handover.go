@@ -64,7 +64,7 @@ func (e *Engine) handOverLines(ctx context.Context, rotation string) ([]byte, in
 			return nil, 0, err
 		}
 		for _, c := range p.Keys {
-			if p.Refusal != nil || c.Object != nil || seen[c.NewKID.String()] {
+			if p.Refusal != nil || c.Published() || seen[c.NewKID.String()] {
 				continue
 			}
 			seen[c.NewKID.String()] = true

@@ -8,45 +8,113 @@ import (
 	"github.com/seed-6133abe0/rekey/hls"
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/key"
-	"github.com/seed-6133abe0/rekey/pssh"
 )
 
-// rewrite makes the successor of one manifest: references to what moved, and
-// the names of keys that changed. All other bytes stay.
-func rewrite(m journal.Move, b []byte, t tree, moves map[string]string, ch key.Changes) ([]byte, error) {
-	if m.Kind == catalog.DASH {
-		return rewriteMPD(m, b, t, moves, ch)
-	}
-	return rewritePlaylist(m, b, moves, ch)
+// rewriter makes the successors of manifests: references to what moved, the
+// names of keys that changed, and byte ranges behind what grew. All other bytes
+// stay.
+type rewriter struct {
+	space   catalog.Space
+	tree    tree
+	moves   map[string]string
+	keyURIs map[string]string
+	changes key.Changes
+	// grown says, by the old key, where objects are longer than they were; nil
+	// before they are written.
+	grown map[string][]journal.Growth
 }
 
-func rewritePlaylist(m journal.Move, b []byte, moves map[string]string, ch key.Changes) ([]byte, error) {
-	p, err := hls.Parse(m.From, b)
+func (r rewriter) rewrite(m journal.Move, b []byte) ([]byte, error) {
+	if m.Kind == catalog.DASH {
+		return r.rewriteMPD(m, b)
+	}
+	return r.rewritePlaylist(m, b)
+}
+
+func (r rewriter) rewritePlaylist(m journal.Move, b []byte) ([]byte, error) {
+	p, err := hls.ParseWith(m.From, b, m.Context.HLS())
 	if err != nil {
 		return nil, err
 	}
 	return p.Edit(func(ref hls.Ref) (hls.Replacement, error) {
-		if ref.Key != nil && ref.Key.Method != "AES-128" {
-			r, _, err := hls.RekeyKeyTag(ref.Key, ch)
-			return r, err
+		if ref.Key != nil {
+			return r.keyTag(m, ref)
 		}
 		if ref.URI == "" {
 			return hls.Replacement{}, nil
 		}
-		if now := newRef(m.From, m.To, ref.URI, moves); now != ref.URI {
-			return hls.Replacement{URI: now}, nil
-		}
-		return hls.Replacement{}, nil
+		return hls.Replacement{URI: r.moved(m, ref), Range: r.shifted(m, ref)}, nil
 	})
 }
 
-func rewriteMPD(m journal.Move, b []byte, t tree, moves map[string]string, ch key.Changes) ([]byte, error) {
+// keyTag names the new key: by the URI that leads to it, or as the key system
+// wants it.
+func (r rewriter) keyTag(m journal.Move, ref hls.Ref) (hls.Replacement, error) {
+	uri, outside := r.keyURIs[ref.Key.URI]
+	if !outside && !ref.Key.LeadsToKey() {
+		out, _, err := hls.RekeyKeyTag(ref.Key, r.changes)
+		return out, err
+	}
+	id, err := hls.RekeyKeyID(ref.Key, r.changes)
+	if err != nil {
+		return hls.Replacement{}, err
+	}
+	if !outside {
+		uri = r.moved(m, ref)
+	}
+	return hls.Replacement{URI: uri, KeyID: id}, nil
+}
+
+// moved is the reference's new text; empty where it stays.
+func (r rewriter) moved(m journal.Move, ref hls.Ref) string {
+	now := newRef(r.space, m.From, m.To, ref.Target, r.moves)
+	if now == ref.Target {
+		return ""
+	}
+	// Variables in the query stay; those in the path were filled in to find the
+	// object.
+	if _, query := catalog.SplitQuery(ref.URI); query != "" {
+		now, _ = catalog.SplitQuery(now)
+		return now + query
+	}
+	return now
+}
+
+// shifted is where a sub-range lies in the new object; nil where it lies where it
+// did.
+func (r rewriter) shifted(m journal.Move, ref hls.Ref) *hls.ByteRange {
+	if ref.Range == nil {
+		return nil
+	}
+	k, err := r.space.Resolve(m.From, ref.Target)
+	if err != nil || len(r.grown[k]) == 0 {
+		return nil
+	}
+	return shift(*ref.Range, r.grown[k])
+}
+
+// shift moves the ends of a range by what was inserted up to them: an insertion
+// follows the packets that it belongs to.
+func shift(b hls.ByteRange, grown []journal.Growth) *hls.ByteRange {
+	first, end := b.Offset, b.Offset+b.Length
+	now := hls.ByteRange{Offset: first, Length: b.Length}
+	for _, g := range grown {
+		if g.At <= first {
+			now.Offset += g.By
+		} else if g.At <= end {
+			now.Length += g.By
+		}
+	}
+	return &now
+}
+
+func (rw rewriter) rewriteMPD(m journal.Move, b []byte) ([]byte, error) {
 	doc, err := dash.Parse(m.From, b)
 	if err != nil {
 		return nil, err
 	}
 	return doc.Edit(dash.Edits{
-		Changes: ch,
+		Changes: rw.changes,
 		Move: func(r *dash.Representation, init bool, ref string) (string, error) {
 			refs := r.Media
 			switch {
@@ -55,25 +123,25 @@ func rewriteMPD(m journal.Move, b []byte, t tree, moves map[string]string, ch ke
 			case init:
 				refs = []string{r.Init}
 			}
-			all, err := moved(m.From, refs, moves)
+			all, err := rw.allMoved(m.From, refs)
 			if err != nil || !all {
 				return ref, err
 			}
-			return t.placeTemplate(m.From, ref)
+			return rw.tree.placeTemplate(rw.space, m.From, ref)
 		},
 	})
 }
 
-// moved reports whether the objects behind one template move: all or none, a
+// allMoved reports whether the objects behind one template move: all or none, a
 // template cannot say both.
-func moved(from string, refs []string, moves map[string]string) (bool, error) {
+func (rw rewriter) allMoved(from string, refs []string) (bool, error) {
 	n := 0
 	for _, ref := range refs {
-		k, err := catalog.Resolve(from, ref)
+		k, err := rw.space.Resolve(from, ref)
 		if err != nil {
 			return false, err
 		}
-		if _, ok := moves[k]; ok {
+		if _, ok := rw.moves[k]; ok {
 			n++
 		}
 	}
@@ -87,61 +155,51 @@ func moved(from string, refs []string, moves map[string]string) (bool, error) {
 type manifestNeeds struct {
 	targets []string
 	kids    []key.KID
+	keyURIs []string
 }
 
-func needsOf(m catalog.Manifest, b []byte) (manifestNeeds, error) {
+func (e *Engine) needsOf(m catalog.Manifest, b []byte) (manifestNeeds, error) {
 	if m.Kind == catalog.DASH {
-		return mpdNeeds(m.Key, b)
+		return mpdNeeds(e.Space, m.Key, b)
 	}
-	return playlistNeeds(m.Key, b)
+	return playlistNeeds(e.Space, m, b)
 }
 
-func playlistNeeds(k string, b []byte) (manifestNeeds, error) {
+func playlistNeeds(space catalog.Space, m catalog.Manifest, b []byte) (manifestNeeds, error) {
 	var n manifestNeeds
-	p, err := hls.Parse(k, b)
+	p, err := hls.ParseWith(m.Key, b, m.Context.HLS())
 	if err != nil {
 		return n, err
 	}
 	for _, ref := range p.Refs {
-		if ref.Key != nil && ref.Key.Method != "AES-128" {
+		if ref.Key != nil {
+			n.keyURIs = append(n.keyURIs, ref.Key.URI)
 			kids, err := hls.KeyTagKIDs(ref.Key)
 			if err != nil {
 				return n, err
 			}
 			n.kids = append(n.kids, kids...)
-			continue
+			if !ref.Key.LeadsToKey() {
+				continue
+			}
 		}
-		if t, err := catalog.Resolve(k, ref.URI); err == nil {
+		if t, err := space.Resolve(m.Key, ref.Target); err == nil {
 			n.targets = append(n.targets, t)
 		}
 	}
 	return n, nil
 }
 
-func mpdNeeds(k string, b []byte) (manifestNeeds, error) {
+func mpdNeeds(space catalog.Space, k string, b []byte) (manifestNeeds, error) {
 	var n manifestNeeds
 	m, err := dash.Parse(k, b)
 	if err != nil {
 		return n, err
 	}
+	n.kids = m.KIDs()
 	for _, r := range m.Representations {
-		n.kids = append(n.kids, r.DefaultKIDs...)
-		for _, box := range r.PSSH {
-			kids, err := pssh.KIDs(box)
-			if err != nil {
-				return n, fmt.Errorf("read pssh of Representation %q in %s: %w", r.ID, k, err)
-			}
-			n.kids = append(n.kids, kids...)
-		}
-		for _, pro := range r.PRO {
-			kids, err := pssh.PROKIDs(pro)
-			if err != nil {
-				return n, fmt.Errorf("read mspr:pro of Representation %q in %s: %w", r.ID, k, err)
-			}
-			n.kids = append(n.kids, kids...)
-		}
 		for _, ref := range append([]string{r.Init, r.File}, r.Media...) {
-			if t, err := catalog.Resolve(k, ref); err == nil {
+			if t, err := space.Resolve(k, ref); err == nil {
 				n.targets = append(n.targets, t)
 			}
 		}
@@ -149,7 +207,12 @@ func mpdNeeds(k string, b []byte) (manifestNeeds, error) {
 	return n, nil
 }
 
-func (n manifestNeeds) changes(moves map[string]string, kids map[key.KID]bool) bool {
+func (n manifestNeeds) changes(moves map[string]string, kids map[key.KID]bool, uris map[string]string) bool {
+	for _, u := range n.keyURIs {
+		if _, ok := uris[u]; ok {
+			return true
+		}
+	}
 	for _, t := range n.targets {
 		if _, ok := moves[t]; ok {
 			return true

@@ -10,7 +10,6 @@ import (
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/cenc"
 	"github.com/seed-6133abe0/rekey/evidence"
-	"github.com/seed-6133abe0/rekey/hls/aes128"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/store"
@@ -20,6 +19,7 @@ import (
 type opened struct {
 	clear    []byte
 	evidence evidence.Evidence
+	stored   evidence.Evidence          // what the object says as it is stored
 	kids     map[key.KID]key.ContentKey // it was decrypted with
 }
 
@@ -52,23 +52,15 @@ func (v *verifier) opener(ctx context.Context, t catalog.Track) (openFunc, bool,
 		keys[kid] = k
 	}
 	switch {
-	case t.Format == catalog.AES128:
-		return openAES(keys), false, nil
+	case t.Format.InPlaylist():
+		decrypt := decrypters(t.Format)
+		return func(s catalog.Segment, b []byte, only map[key.KID]bool) (opened, error) {
+			return openMessages(decrypt, s, b, keys, only)
+		}, false, nil
 	case t.Single:
 		return openFile(keys), false, nil
 	}
 	return v.cencOpener(ctx, t, keys)
-}
-
-func openAES(keys map[key.KID]key.ContentKey) openFunc {
-	return func(s catalog.Segment, b []byte, _ map[key.KID]bool) (opened, error) {
-		k, ok := keys[s.KID]
-		if !ok {
-			return opened{}, nil
-		}
-		r, err := aes128.NewDecrypter(k).Message(s.Key, 0, s.IV, b)
-		return opened{clear: r.Clear, evidence: r.Evidence}, err
-	}
 }
 
 // openFile decrypts a single file.
@@ -88,7 +80,7 @@ func openFile(keys map[key.KID]key.ContentKey) openFunc {
 		if err == nil && only == nil && len(r.Kept) > 0 {
 			err = fmt.Errorf("samples under KID %s, which the track does not name", r.Kept[0])
 		}
-		return opened{clear.Bytes(), r.Evidence, some}, err
+		return opened{clear: clear.Bytes(), evidence: r.Evidence, kids: some}, err
 	}
 }
 
@@ -146,6 +138,6 @@ func (v *verifier) cencOpener(ctx context.Context, t catalog.Track, keys map[key
 		if err == nil && only == nil && len(r.Kept) > 0 {
 			err = fmt.Errorf("samples under KID %s, which the track does not name", r.Kept[0])
 		}
-		return opened{r.Clear, r.Evidence, some}, err
+		return opened{clear: r.Clear, evidence: r.Evidence, kids: some}, err
 	}, proved, nil
 }

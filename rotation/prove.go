@@ -11,7 +11,6 @@ import (
 	"github.com/seed-6133abe0/rekey/cenc"
 	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/hls"
-	"github.com/seed-6133abe0/rekey/hls/aes128"
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
@@ -134,10 +133,11 @@ type weighed struct{ clear, stored evidence.Evidence }
 type weighFunc func(o journal.Object, src []byte) (weighed, error)
 
 func (e *Engine) weigher(ctx context.Context, t *journal.Track, keys map[key.KID]key.ContentKey) (weighFunc, error) {
-	if t.Format == catalog.AES128 {
+	if t.Format.InPlaylist() {
+		decrypt := decrypters(t.Format)
 		return func(o journal.Object, src []byte) (weighed, error) {
-			r, err := aes128.NewDecrypter(keys[o.KID]).Message(o.From, 0, o.IV, src)
-			return weighed{clear: r.Evidence}, err
+			r, err := openMessages(decrypt, o.Segment(), src, keys, nil)
+			return weighed{clear: r.evidence, stored: r.stored}, err
 		}, nil
 	}
 	// The rekeyer, and not the decrypter: it compares what it makes, too. That is

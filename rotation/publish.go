@@ -145,9 +145,13 @@ func (e *Engine) publish(ctx context.Context, p *journal.Plan) error {
 			}
 		}
 	}
+	rw, err := e.rewriter(ctx, p, ch)
+	if err != nil {
+		return err
+	}
 	for _, m := range p.Manifests {
 		if m.From != m.To {
-			if err := e.publishPlaylist(ctx, p, m, ch); err != nil {
+			if err := e.publishPlaylist(ctx, m, rw); err != nil {
 				return err
 			}
 		}
@@ -156,14 +160,14 @@ func (e *Engine) publish(ctx context.Context, p *journal.Plan) error {
 	// before the first is made.
 	for _, m := range p.Manifests {
 		if m.From == m.To {
-			if _, _, _, err := e.prepareFlip(ctx, p, m, ch); err != nil {
+			if _, _, _, err := e.prepareFlip(ctx, p, m, rw); err != nil {
 				return err
 			}
 		}
 	}
 	for _, m := range p.Manifests {
 		if m.From == m.To {
-			if err := e.flip(ctx, p, m, ch); err != nil {
+			if err := e.flip(ctx, p, m, rw); err != nil {
 				return err
 			}
 		}
@@ -184,6 +188,31 @@ func (e *Engine) changes(ctx context.Context, p *journal.Plan) (key.Changes, err
 	return ch, nil
 }
 
+// rewriter is what makes the new manifests of a plan whose objects are written.
+func (e *Engine) rewriter(ctx context.Context, p *journal.Plan, ch key.Changes) (rewriter, error) {
+	rw := rewriter{
+		space: e.Space, tree: tree{base: p.Base, rotation: p.Rotation},
+		moves: p.Moves(), keyURIs: p.KeyURIs(), changes: ch, grown: map[string][]journal.Growth{},
+	}
+	from := map[string]string{}
+	for _, t := range p.Tracks {
+		for _, o := range t.Objects {
+			from[o.To] = o.From
+		}
+	}
+	for r, err := range e.Journal().Parts(ctx, p.Rotation, p.Asset) {
+		if err != nil {
+			return rw, err
+		}
+		for _, o := range r.Objects {
+			if len(o.Grown) > 0 {
+				rw.grown[from[o.Key]] = o.Grown
+			}
+		}
+	}
+	return rw, nil
+}
+
 // publishKey writes the one thing that holds key bytes outside the keyring: the
 // successor of a key object that the library publishes itself.
 func (e *Engine) publishKey(ctx context.Context, m journal.Move, k key.ContentKey) error {
@@ -197,12 +226,12 @@ func (e *Engine) publishKey(ctx context.Context, m journal.Move, k key.ContentKe
 	return atObject(m.To, err)
 }
 
-func (e *Engine) publishPlaylist(ctx context.Context, p *journal.Plan, m journal.Move, ch key.Changes) error {
+func (e *Engine) publishPlaylist(ctx context.Context, m journal.Move, rw rewriter) error {
 	b, info, err := store.ReadAll(ctx, e.Media, m.From, m.ETag, catalog.MaxManifest, nil)
 	if err != nil {
 		return atObject(m.From, err)
 	}
-	out, err := rewrite(m, b, tree{base: p.Base, rotation: p.Rotation}, p.Moves(), ch)
+	out, err := rw.rewrite(m, b)
 	if err != nil {
 		return &publishError{object: m.From, err: err}
 	}
@@ -212,8 +241,8 @@ func (e *Engine) publishPlaylist(ctx context.Context, p *journal.Plan, m journal
 
 // flip replaces one entry manifest, on the condition that it is still what the
 // plan saw. A flip that was made before a crash is found by its bytes.
-func (e *Engine) flip(ctx context.Context, p *journal.Plan, m journal.Move, ch key.Changes) error {
-	f, now, info, err := e.prepareFlip(ctx, p, m, ch)
+func (e *Engine) flip(ctx context.Context, p *journal.Plan, m journal.Move, rw rewriter) error {
+	f, now, info, err := e.prepareFlip(ctx, p, m, rw)
 	if err != nil {
 		return err
 	}
@@ -233,12 +262,12 @@ func (e *Engine) flip(ctx context.Context, p *journal.Plan, m journal.Move, ch k
 }
 
 // prepareFlip reads the manifest as it is and returns it with its flip.
-func (e *Engine) prepareFlip(ctx context.Context, p *journal.Plan, m journal.Move, ch key.Changes) (journal.Flip, []byte, store.Info, error) {
+func (e *Engine) prepareFlip(ctx context.Context, p *journal.Plan, m journal.Move, rw rewriter) (journal.Flip, []byte, store.Info, error) {
 	now, info, err := store.ReadAll(ctx, e.Media, m.From, "", catalog.MaxManifest, nil)
 	if err != nil {
 		return journal.Flip{}, nil, info, atObject(m.From, err)
 	}
-	f, err := e.flipRecord(ctx, p, m, now, info, ch)
+	f, err := e.flipRecord(ctx, p, m, now, info, rw)
 	if err == nil && info.ETag != m.ETag && !bytes.Equal(now, f.New) {
 		err = &publishError{object: m.From, err: ErrStale}
 	}
@@ -246,7 +275,7 @@ func (e *Engine) prepareFlip(ctx context.Context, p *journal.Plan, m journal.Mov
 }
 
 // flipRecord returns the record of the flip, written before the flip is made.
-func (e *Engine) flipRecord(ctx context.Context, p *journal.Plan, m journal.Move, now []byte, info store.Info, ch key.Changes) (journal.Flip, error) {
+func (e *Engine) flipRecord(ctx context.Context, p *journal.Plan, m journal.Move, now []byte, info store.Info, rw rewriter) (journal.Flip, error) {
 	f, err := e.Journal().Flip(ctx, p.Rotation, p.Asset, m.From)
 	if err == nil || !errors.Is(err, store.ErrNotFound) {
 		return f, err
@@ -254,7 +283,7 @@ func (e *Engine) flipRecord(ctx context.Context, p *journal.Plan, m journal.Move
 	if info.ETag != m.ETag {
 		return f, &publishError{object: m.From, err: ErrStale}
 	}
-	out, err := rewrite(m, now, tree{base: p.Base, rotation: p.Rotation}, p.Moves(), ch)
+	out, err := rw.rewrite(m, now)
 	if err != nil {
 		return f, &publishError{object: m.From, err: err}
 	}
@@ -283,7 +312,7 @@ func atObject(object string, err error) error {
 
 // confirm reads a published asset back through its entry manifests.
 func (e *Engine) confirm(ctx context.Context, p *journal.Plan, o journal.Outcome) error {
-	a, err := catalog.Walk(ctx, e.Media, p.Asset, p.Entries, nil)
+	a, err := catalog.Walk(ctx, e.Media, p.Asset, p.Entries, e.Options())
 	if err != nil {
 		return err
 	}

@@ -24,14 +24,17 @@ func (t tree) place(k string) string {
 // placeTemplate does what place does to a DASH URI template, relative to the
 // MPD. $…$ identifiers (ISO/IEC 23009-1 §5.3.9.4.4) never span a slash here, so
 // the template is moved segment by segment and never decoded.
-func (t tree) placeTemplate(mpd, template string) (string, error) {
-	dir := strings.Count(path.Dir(mpd)+"/", "/")
-	if path.Dir(mpd) == "." {
-		dir = 0
+func (t tree) placeTemplate(space catalog.Space, mpd, template string) (string, error) {
+	prefix, rest, err := space.Split(template)
+	if err != nil {
+		return "", fmt.Errorf("move template %q: %w", template, err)
 	}
-	ref, query := splitQuery(template)
-	raw := encodedDir(mpd) + ref
-	parts := withoutTree(strings.Split(path.Clean(raw), "/"))
+	dir := encodedDir(mpd)
+	if prefix != "" {
+		dir = "" // relative to the media root
+	}
+	ref, query := catalog.SplitQuery(rest)
+	parts := withoutTree(strings.Split(path.Clean(dir+ref), "/"))
 	var depth int
 	if t.base != "" {
 		depth = strings.Count(t.base, "/") + 1
@@ -44,7 +47,7 @@ func (t tree) placeTemplate(mpd, template string) (string, error) {
 		return "", fmt.Errorf("move template %q: it is not under %q", template, t.base)
 	}
 	moved := slices.Concat(parts[:depth], []string{catalog.TreeDir, t.rotation}, parts[depth:])
-	return relativeFrom(strings.Split(encodedDir(mpd), "/")[:dir], moved) + query, nil
+	return prefix + relativeFrom(strings.Split(dir, "/")[:strings.Count(dir, "/")], moved) + query, nil
 }
 
 // withoutTree takes out the folder of an earlier rotation, as catalog.Logical
@@ -74,29 +77,28 @@ func relativeFrom(dir, to []string) string {
 	return strings.Repeat("../", len(dir)-n) + strings.Join(to[n:], "/")
 }
 
-func splitQuery(ref string) (string, string) {
-	if i := strings.IndexAny(ref, "?#"); i >= 0 {
-		return ref[:i], ref[i:]
-	}
-	return ref, ""
-}
-
 // newRef spells a reference of a manifest that moves from one key to another.
 // It changes only where the target's place relative to the manifest changes.
-func newRef(from, to, ref string, moves map[string]string) string {
-	target, err := catalog.Resolve(from, ref)
+func newRef(space catalog.Space, from, to, ref string, moves map[string]string) string {
+	at, err := space.Locate(from, ref)
 	if err != nil {
-		// An absolute reference leads to the same place from anywhere.
+		// A reference to another place leads there from anywhere.
 		return ref
 	}
-	moved, ok := moves[target]
+	moved, ok := moves[at.Key]
 	if !ok {
-		moved = target
+		moved = at.Key
+	}
+	_, query := catalog.SplitQuery(at.Rest)
+	if at.Prefix != "" {
+		if !ok || moved == at.Key {
+			return ref
+		}
+		return at.Prefix + catalog.Relative("", moved) + query
 	}
 	now := catalog.Relative(to, moved)
-	if now == catalog.Relative(from, target) {
+	if now == catalog.Relative(from, at.Key) {
 		return ref
 	}
-	_, query := splitQuery(ref)
 	return now + query
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -173,7 +174,7 @@ func (e *Engine) walk(ctx context.Context, asset string) (*catalog.Asset, error)
 	if err != nil {
 		return nil, fmt.Errorf("look up asset %s: %w", asset, err)
 	}
-	return catalog.Walk(ctx, e.Media, asset, s.Entries, nil)
+	return catalog.Walk(ctx, e.Media, asset, s.Entries, e.Options())
 }
 
 // checkHandover stops before work where CENC keys change and nobody is named to
@@ -184,7 +185,7 @@ func (e *Engine) checkHandover(plans []*journal.Plan) error {
 	}
 	for _, p := range plans {
 		for _, k := range p.Keys {
-			if p.Refusal == nil && k.Object == nil {
+			if p.Refusal == nil && !k.Published() {
 				return fmt.Errorf("asset %s: %w", p.Asset, ErrNoHandover)
 			}
 		}
@@ -235,11 +236,7 @@ func (e *Engine) commit(ctx context.Context, id string, r Request, plans []*jour
 func (e *Engine) commitPlan(ctx context.Context, p *journal.Plan) error {
 	if p.Refusal == nil {
 		for _, k := range p.Keys {
-			uri := ""
-			if k.Object != nil {
-				uri = k.Object.To
-			}
-			if _, err := e.Ring.Create(ctx, k.NewKID, uri, p.Rotation); err != nil {
+			if err := e.mint(ctx, p.Rotation, k); err != nil {
 				return fmt.Errorf("mint key: %w", err)
 			}
 		}
@@ -259,4 +256,30 @@ func (e *Engine) commitPlan(ctx context.Context, p *journal.Plan) error {
 		return nil
 	}
 	return err
+}
+
+// mint makes a new key, known by every URI that will lead to it.
+func (e *Engine) mint(ctx context.Context, rotation string, k journal.KeyChange) error {
+	var uris []string
+	if k.Object != nil {
+		uris = append(uris, k.Object.To)
+	}
+	for _, uri := range slices.Sorted(maps.Values(k.URIs)) {
+		if !slices.Contains(uris, uri) {
+			uris = append(uris, uri)
+		}
+	}
+	first := ""
+	if len(uris) > 0 {
+		first = uris[0]
+	}
+	if _, err := e.Ring.Create(ctx, k.NewKID, first, rotation); err != nil {
+		return err
+	}
+	for i := 1; i < len(uris); i++ {
+		if err := e.Ring.AddURI(ctx, k.NewKID, uris[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

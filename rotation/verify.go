@@ -46,7 +46,7 @@ func (e *Engine) Verify(ctx context.Context, name string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	a, err := catalog.Walk(ctx, e.Media, id, []string{name}, nil)
+	a, err := catalog.Walk(ctx, e.Media, id, []string{name}, e.Options())
 	if err != nil {
 		return Report{}, err
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/cenc"
 	"github.com/seed-6133abe0/rekey/evidence"
-	"github.com/seed-6133abe0/rekey/hls/aes128"
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/key"
 )
@@ -28,7 +27,9 @@ func (w *Worker) rekeyer(ctx context.Context, t journal.Track, ch key.Changes) (
 	case t.Format == catalog.CENC:
 		return w.cencRekeyer(ctx, t, ch)
 	case t.Format == catalog.AES128:
-		return aesRekeyer(t, ch), nil
+		return messageRekeyer(t, ch, aesMessages), nil
+	case t.Format == catalog.SampleAES:
+		return messageRekeyer(t, ch, sampleMessages), nil
 	default:
 		return nil, fmt.Errorf("rekey track %s: format %q has no rekeyer", t.ID, t.Format)
 	}
@@ -161,26 +162,4 @@ func fileRekeyer(t journal.Track, ch key.Changes) (rekeyFunc, error) {
 		}
 		return res, nil
 	}, nil
-}
-
-// aesRekeyer keeps one rekeyer for each key of the track.
-func aesRekeyer(t journal.Track, ch key.Changes) rekeyFunc {
-	rekeyers := map[key.KID]*aes128.Rekeyer{}
-	return func(o journal.Object, src []byte) (result, error) {
-		c, ok := ch[o.KID]
-		if !ok {
-			return result{}, fmt.Errorf("rekey %s: the plan changes no key %s", o.From, o.KID)
-		}
-		r := rekeyers[o.KID]
-		if r == nil {
-			r = aes128.NewRekeyer(c)
-			rekeyers[o.KID] = r
-		}
-		res, err := r.Message(o.From, 0, o.IV, src)
-		if err != nil {
-			return result{}, err
-		}
-		by := map[key.KID]evidence.Evidence{o.KID: res.Evidence}
-		return result{out: res.Out, clear: res.Clear, evidence: res.Evidence, byKID: several(t, by)}, nil
-	}
 }

@@ -208,6 +208,7 @@ type result struct {
 	evidence   evidence.Evidence
 	byKID      map[key.KID]evidence.Evidence // of a track with several old keys
 	findings   []string
+	grown      []journal.Growth
 }
 
 type done struct {
@@ -252,7 +253,7 @@ func (w *Worker) object(ctx context.Context, o journal.Object, rekey rekeyFunc, 
 	return done{
 		record: journal.ObjectRecord{
 			Key: o.To, Size: int64(len(r.out)), CRC64NVME: store.CRC64NVME(r.out),
-			Digest: mac.Seal(nil, nil, nil, r.clear),
+			Digest: mac.Seal(nil, nil, nil, r.clear), Grown: r.grown,
 		},
 		evidence: r.evidence, byKID: r.byKID, findings: r.findings,
 	}, nil

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/queue"
@@ -157,12 +158,17 @@ func (a *app) open(ctx context.Context) (*rotation.Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open local KEK: %w", err)
 	}
+	space, err := catalog.NewSpace(a.cfg.Origins, a.cfg.External)
+	if err != nil {
+		return nil, usagef("read config: origins, external: %v", err)
+	}
 	actor := actorName()
 	trail := audit.New(control, time.Now, actor)
 	e := &rotation.Engine{
 		Media: media, Control: control, Audit: trail, Actor: actor,
 		Ring:  keyring.New(control, kek, trail, time.Now),
 		Clock: time.Now, Log: a.log(), Owner: ownerName(actor),
+		Space: space, NewKeyURIs: a.cfg.NewKeyURI,
 		HandoverNone: a.cfg.Handover.None, Lease: time.Duration(a.cfg.Lease),
 	}
 	if len(a.cfg.Handover.Command) > 0 {

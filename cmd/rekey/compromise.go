@@ -43,11 +43,14 @@ func (a *app) compromiseCommand() *cobra.Command {
 	var keys keyFlags
 	var r runFlags
 	c := &cobra.Command{Use: "compromise", Short: "A key has leaked: rotate everything that depends on it", RunE: func(cmd *cobra.Command, _ []string) error {
-		kids, err := keys.parse()
-		if err != nil {
+		if _, err := keys.parse(); err != nil {
 			return err
 		}
 		return a.start(cmd.Context(), &r, func(ctx context.Context, e *rotation.Engine) (rotation.Planned, error) {
+			kids, err := keys.resolve(ctx, e)
+			if err != nil {
+				return rotation.Planned{}, err
+			}
 			return e.Start(ctx, rotation.Request{
 				Kind: journal.Compromise, KIDs: kids, Reason: r.reason, Asset: r.asset,
 				AcceptUnproved: r.acceptUnproved, DryRun: r.dryRun,

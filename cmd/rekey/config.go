@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/rotation"
 )
 
@@ -29,6 +30,16 @@ type config struct {
 	MasterKey string `yaml:"master_key"`
 	// Handover says who gets new CENC keys before any manifest names them.
 	Handover handover `yaml:"handover"`
+	// Origins are the URLs at which the media root is served: absolute references
+	// under them lead to its objects. Zero: none, such references are refused.
+	Origins []string `yaml:"origins"`
+	// External are URL prefixes outside the media root that manifests may name;
+	// what is there is neither read nor changed. Zero: none.
+	External []string `yaml:"external"`
+	// NewKeyURI says, for each scheme, what URI a new HLS key gets whose old one
+	// leads to a key server; {kid} stands for the new KID. Zero: assets with such
+	// keys are refused.
+	NewKeyURI templates `yaml:"new_key_uri"`
 	// Policies are the planned runs of rekey schedule.
 	Policies []rotation.Policy `yaml:"policies"`
 	// Lease is how long a driver that says nothing is thought alive. Zero: 30s.
@@ -70,6 +81,34 @@ func (h *handover) set(s string) error {
 	default:
 		*h = handover{Command: []string{s}}
 	}
+	return nil
+}
+
+// templates are key URIs with {kid} in them: one, or a list with one a scheme.
+type templates []string
+
+// UnmarshalYAML reads one template or a list.
+func (t *templates) UnmarshalYAML(n *yaml.Node) error {
+	var list []string
+	if n.Kind == yaml.ScalarNode {
+		list = []string{n.Value}
+	} else if err := n.Decode(&list); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, s := range list {
+		scheme := strings.TrimSuffix(catalog.Scheme(s), "s")
+		switch {
+		case scheme == "" || scheme == "data":
+			return fmt.Errorf("new_key_uri: %q is no absolute URI", s)
+		case !strings.Contains(s, rotation.KIDInTemplate) || strings.ContainsAny(s, "\" \t\r\n"):
+			return fmt.Errorf("new_key_uri: %q has no {kid} in it, or blanks or quotes", s)
+		case seen[scheme]:
+			return fmt.Errorf("new_key_uri: two templates of one scheme (%s)", scheme)
+		}
+		seen[scheme] = true
+	}
+	*t = list
 	return nil
 }
 

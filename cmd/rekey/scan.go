@@ -23,7 +23,7 @@ func (r ringRegistrar) Register(ctx context.Context, kid key.KID, k key.ContentK
 }
 
 func rescan(ctx context.Context, e *rotation.Engine) (catalog.ScanRecord, error) {
-	return catalog.Rescan(ctx, e.Media, e.Index(), ringRegistrar{e.Ring}, e.Clock)
+	return catalog.Rescan(ctx, e.Media, e.Index(), ringRegistrar{e.Ring}, e.Options(), e.Clock)
 }
 
 func (a *app) scanCommand() *cobra.Command {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -16,9 +17,10 @@ type keyFlags struct{ kids, uris []string }
 
 func (k *keyFlags) add(c *cobra.Command) {
 	c.Flags().StringSliceVar(&k.kids, "kid", nil, "key ID, 32 hex digits, dashes allowed; may be repeated")
-	c.Flags().StringSliceVar(&k.uris, "key-uri", nil, "HLS key URI relative to the media root; may be repeated")
+	c.Flags().StringSliceVar(&k.uris, "key-uri", nil, "HLS key URI, absolute or relative to the media root; may be repeated")
 }
 
+// parse reads the flags; the KIDs behind key URIs are the keyring's to know.
 func (k *keyFlags) parse() ([]key.KID, error) {
 	var out []key.KID
 	for _, s := range k.kids {
@@ -28,11 +30,26 @@ func (k *keyFlags) parse() ([]key.KID, error) {
 		}
 		out = append(out, kid)
 	}
-	for _, u := range k.uris {
-		out = append(out, key.KIDFromURI(u))
-	}
-	if len(out) == 0 {
+	if len(out)+len(k.uris) == 0 {
 		return nil, usagef("which key? --kid or --key-uri")
+	}
+	return out, nil
+}
+
+// resolve is parse with the KIDs of the key URIs.
+func (k *keyFlags) resolve(ctx context.Context, e *rotation.Engine) ([]key.KID, error) {
+	out, err := k.parse()
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range k.uris {
+		kid, err := e.KIDOfURI(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(out, kid) {
+			out = append(out, kid)
+		}
 	}
 	return out, nil
 }
@@ -40,11 +57,14 @@ func (k *keyFlags) parse() ([]key.KID, error) {
 func (a *app) scopeCommand() *cobra.Command {
 	var keys keyFlags
 	c := &cobra.Command{Use: "scope", Short: "Say who depends on a key: assets, objects, bytes", RunE: func(cmd *cobra.Command, _ []string) error {
-		kids, err := keys.parse()
-		if err != nil {
+		if _, err := keys.parse(); err != nil {
 			return err
 		}
 		e, err := a.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		kids, err := keys.resolve(cmd.Context(), e)
 		if err != nil {
 			return err
 		}

@@ -70,7 +70,7 @@ func ivsOf(t *testing.T, segment []byte, size int) [][]byte {
 // (§9.3), so that IVs which differ in the high half never share a block.
 func (l *lab) keystreams(t *testing.T, ctx context.Context, entry string, seen map[string]string) int {
 	t.Helper()
-	a, err := catalog.Walk(ctx, l.media, entry, []string{entry}, nil)
+	a, err := catalog.Walk(ctx, l.media, entry, []string{entry}, catalog.Options{})
 	if err != nil || len(a.Refusals) > 0 {
 		t.Fatalf("walk %s: %v %v", entry, err, a.Refusals)
 	}

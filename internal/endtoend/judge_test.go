@@ -51,7 +51,7 @@ func (l *lab) export(t *testing.T, ctx context.Context, kid string) string {
 // judgeCENC asks FFmpeg what the tracks of an asset decrypt to.
 func (l *lab) judgeCENC(t *testing.T, ctx context.Context, entry string) {
 	t.Helper()
-	a, err := catalog.Walk(ctx, l.media, entry, []string{entry}, nil)
+	a, err := catalog.Walk(ctx, l.media, entry, []string{entry}, catalog.Options{})
 	if err != nil || len(a.Refusals) > 0 || len(a.Tracks) == 0 {
 		t.Fatalf("walk %s: %v %v", entry, err, a.Refusals)
 	}
@@ -77,7 +77,7 @@ func (l *lab) judgeCENC(t *testing.T, ctx context.Context, entry string) {
 // it follows to the key as a player does.
 func (l *lab) judgeClip(t *testing.T, ctx context.Context) {
 	t.Helper()
-	a, err := catalog.Walk(ctx, l.media, "clip", []string{"clip/master.m3u8"}, nil)
+	a, err := catalog.Walk(ctx, l.media, "clip", []string{"clip/master.m3u8"}, catalog.Options{})
 	if err != nil || len(a.Refusals) > 0 || len(a.Keys) != 1 {
 		t.Fatalf("walk clip: %v %v %v", err, a.Refusals, a.Keys)
 	}

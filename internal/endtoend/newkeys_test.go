@@ -60,7 +60,7 @@ func namesOf(object string, b []byte, k key.KID) []string {
 // namesIn lists where anything that an asset's entry manifests lead to names k.
 func (l *lab) namesIn(t *testing.T, ctx context.Context, entries []string, k key.KID) []string {
 	t.Helper()
-	a, err := catalog.Walk(ctx, l.media, entries[0], entries, nil)
+	a, err := catalog.Walk(ctx, l.media, entries[0], entries, catalog.Options{})
 	if err != nil || len(a.Refusals) > 0 {
 		t.Fatalf("walk %v: %v %v", entries, err, a.Refusals)
 	}
@@ -115,7 +115,7 @@ func TestInvariant2NewKeyNewKIDNewURI(t *testing.T) {
 			}
 		}
 	}
-	clip, err := catalog.Walk(ctx, l.media, "clip", []string{"clip/master.m3u8"}, nil)
+	clip, err := catalog.Walk(ctx, l.media, "clip", []string{"clip/master.m3u8"}, catalog.Options{})
 	if err != nil || len(clip.Keys) != 1 {
 		t.Fatalf("clip leads to keys %v, error %v", clip.Keys, err)
 	}

@@ -42,7 +42,7 @@ func (l *lab) player(e *rotation.Engine) player {
 // play returns the SHA-256 of the clear form of every segment, by the name that
 // the segment had before any rotation.
 func (p player) play(ctx context.Context, entry string) (map[string]string, error) {
-	a, err := catalog.Walk(ctx, p.media, entry, []string{entry}, nil)
+	a, err := catalog.Walk(ctx, p.media, entry, []string{entry}, catalog.Options{})
 	if err != nil {
 		return nil, err
 	}
