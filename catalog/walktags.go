@@ -41,13 +41,20 @@ func (w *walker) readName(ctx context.Context, playlist string, kt *hls.KeyTag) 
 		return n, nil
 	}
 	uri := kt.URI
+	spellings := []string{uri}
 	if kt.LeadsToKey() {
 		if k, err := w.resolve(playlist, kt.URI); err == nil {
-			uri = k
+			uri, spellings = k, []string{k}
+			if escaped := Relative("", k); escaped != k {
+				spellings = append(spellings, escaped)
+			}
 		}
 	}
-	if w.options.Keys != nil {
-		kid, found, err := w.options.Keys.KIDOfURI(ctx, uri)
+	for _, u := range spellings {
+		if w.options.Keys == nil {
+			break
+		}
+		kid, found, err := w.options.Keys.KIDOfURI(ctx, u)
 		if err != nil || found {
 			return tagName{kid, found}, err
 		}

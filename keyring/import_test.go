@@ -100,9 +100,9 @@ func TestImportRefusesNonsense(t *testing.T) {
 	for name, f := range map[string]func() error{
 		"zero KID":      func() error { _, err := b.Import(t.Context(), key.KID{}, k, ImportOptions{}); return err },
 		"no key":        func() error { _, err := b.Import(t.Context(), kid, key.ContentKey{}, ImportOptions{}); return err },
-		"URI":           func() error { _, err := b.Import(t.Context(), kid, k, ImportOptions{URI: "a b"}); return err },
+		"URI":           func() error { _, err := b.Import(t.Context(), kid, k, ImportOptions{URI: "a\tb"}); return err },
 		"create KID":    func() error { _, err := b.Create(t.Context(), key.KID{}, "", "r"); return err },
-		"create URI":    func() error { _, err := b.Create(t.Context(), kid, "a\"b", "r"); return err },
+		"create URI":    func() error { _, err := b.Create(t.Context(), kid, "a\nb", "r"); return err },
 		"wrap zero KID": func() error { _, err := b.WrapKey(t.Context(), key.KID{}, k, "r"); return err },
 	} {
 		if err := f(); !errors.Is(err, ErrSyntax) {

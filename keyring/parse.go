@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -162,8 +163,8 @@ func (s *entries) add(e Entry, line int) (reason string) {
 	if e.KID.IsZero() {
 		return "a KID of zeros names no key"
 	}
-	if err := checkURI(e.URI); err != nil {
-		return "key URI is not printable text without spaces"
+	if err := checkURI(e.URI); err != nil || strings.ContainsAny(e.URI, "\" ") {
+		return "key URI is not printable text without spaces and quotes: percent-encode them"
 	}
 	if at, ok := s.byURI[e.URI]; ok && s.list[at.index].KID != e.KID {
 		return fmt.Sprintf("key URI has another KID on line %d", at.line)
@@ -188,8 +189,8 @@ func (s *entries) add(e Entry, line int) (reason string) {
 	return ""
 }
 
-// checkURI wants what can stand in a playlist's quoted string (RFC 8216 §4.2)
-// and on one line. It does not quote the URI.
+// checkURI wants printable text on one line: a URI, or the name of an object,
+// which may hold spaces and quotes. It does not quote the URI.
 func checkURI(uri string) error {
 	if len(uri) > maxURI {
 		return fmt.Errorf("%w: key URI longer than %d bytes", ErrSyntax, maxURI)
@@ -198,8 +199,8 @@ func checkURI(uri string) error {
 		return fmt.Errorf("%w: key URI is not UTF-8", ErrSyntax)
 	}
 	for _, c := range uri {
-		if c == '"' || unicode.IsSpace(c) || !unicode.IsPrint(c) {
-			return fmt.Errorf("%w: key URI holds a space, a quote or a control character", ErrSyntax)
+		if !unicode.IsPrint(c) {
+			return fmt.Errorf("%w: key URI holds a control character or a blank that is no space", ErrSyntax)
 		}
 	}
 	return nil

@@ -134,7 +134,11 @@ func (e *Engine) build(ctx context.Context, rotation string, u *unit, a *catalog
 		if u.tracks > math.MaxUint16 {
 			return refused(p, track.ID, "more than 65536 tracks under one new key"), nil
 		}
-		p.Tracks = append(p.Tracks, planTrack(track, u, t))
+		pt := planTrack(track, u, t)
+		if len(pt.Objects) == 0 {
+			continue // another track, which lists the same objects, has them
+		}
+		p.Tracks = append(p.Tracks, pt)
 		u.tracks++
 	}
 	if r := collisions(p); r != nil {
