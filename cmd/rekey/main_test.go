@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"io/fs"
 	"os"
@@ -35,6 +36,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"library": layOutLibrary, "packaged": layOutPackaged, "exits": exits, "last": last,
+			"bytes": writeBytes, "cmpbytes": compareBytes,
 		},
 	})
 }
@@ -123,4 +125,19 @@ func last(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("no track %s in %+v", args[0], s)
+}
+
+// writeBytes writes a binary file: bytes FILE HEX
+func writeBytes(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := hex.DecodeString(args[1])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
+}
+
+// compareBytes compares a key object with a line KID:KEY: cmpbytes FILE LINE
+func compareBytes(ts *testscript.TestScript, _ bool, args []string) {
+	_, want, _ := strings.Cut(strings.TrimSpace(ts.ReadFile(args[1])), ":")
+	if got := hex.EncodeToString([]byte(ts.ReadFile(args[0]))); got != want {
+		ts.Fatalf("%s does not hold the exported key", args[0])
+	}
 }
