@@ -55,9 +55,9 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// ffmpegFrames are the packets that FFmpeg's own decryptor reads from a playlist:
-// stream, size and MD5. It leaves the last two of a stream as they are.
-func ffmpegFrames(t *testing.T, k key.ContentKey, iv key.IV, ext string, segments ...[]byte) []string {
+// ffmpegFrames are the packets that FFmpeg's own decryptor reads from a playlist,
+// by stream: DTS, size and MD5. It leaves the last two of a stream as they are.
+func ffmpegFrames(t *testing.T, k key.ContentKey, iv key.IV, ext string, segments ...[]byte) map[string][]string {
 	t.Helper()
 	dir := t.TempDir()
 	raw := k.RevealSecretBytes()
@@ -74,24 +74,31 @@ func ffmpegFrames(t *testing.T, k key.ContentKey, iv key.IV, ext string, segment
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("ffmpeg", "-v", "error", "-allowed_extensions", "ALL", "-i", filepath.Join(dir, "list.m3u8"), "-map", "0", "-c", "copy", "-f", "framemd5", "-")
+	cmd := exec.Command("ffmpeg", "-v", "error", "-allowed_extensions", "ALL", "-i", filepath.Join(dir, "list.m3u8"), "-map", "0:0", "-map", "0:1?", "-c", "copy", "-f", "framemd5", "-")
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("ffmpeg: %v", err)
+		t.Fatalf("ffmpeg: %v\n%s", err, &said)
 	}
-	var frames []string
+	frames := map[string][]string{}
 	for line := range strings.Lines(string(out)) {
 		if f := strings.Split(line, ","); len(f) > 5 {
-			frames = append(frames, strings.TrimSpace(f[0]+f[1]+f[4]+f[5]))
+			frames[f[0]] = append(frames[f[0]], strings.TrimSpace(f[1]+f[4]+f[5]))
 		}
 	}
 	return frames
 }
 
-func sameButLast(t *testing.T, a, b []string) {
+func sameButLast(t *testing.T, a, b map[string][]string) {
 	t.Helper()
-	if n := len(a); n < 4 || n != len(b) || !slices.Equal(a[:n-2], b[:n-2]) {
-		t.Errorf("FFmpeg reads %d packets under the old key and %d under the new one, or others", len(a), len(b))
+	for s := range a {
+		if n := len(a[s]); n < 4 || n != len(b[s]) || !slices.Equal(a[s][:n-2], b[s][:n-2]) {
+			t.Errorf("FFmpeg reads %d packets of stream %s under the old key and %d under the new one, or others", n, s, len(b[s]))
+		}
+	}
+	if len(a) == 0 || len(a) != len(b) {
+		t.Errorf("FFmpeg reads %d and %d streams", len(a), len(b))
 	}
 }
 
