@@ -56,7 +56,7 @@ func parseAttributes(s string, from int) (attributes, error) {
 		}
 		if _, twice := list.find(a.name); twice {
 			// RFC 8216 §4.2: a name must not appear twice. Two answers are none.
-			return nil, &listError{i, fmt.Sprintf("attribute %s appears twice", a.name)}
+			return nil, &listError{i, shown(a.name) + " appears twice"}
 		}
 		if len(list) == maxAttributes {
 			return nil, &listError{i, fmt.Sprintf("more than %d attributes", maxAttributes)}
@@ -67,7 +67,7 @@ func parseAttributes(s string, from int) (attributes, error) {
 			break
 		}
 		if s[i] != ',' {
-			return nil, &listError{i, fmt.Sprintf("no comma after attribute %s", a.name)}
+			return nil, &listError{i, "no comma after " + shown(a.name)}
 		}
 		i = skipBlank(s, i+1)
 	}
@@ -85,7 +85,7 @@ func parseAttribute(s string, i int) (attribute, int, error) {
 	}
 	i = skipBlank(s, i)
 	if i == len(s) || s[i] != '=' {
-		return a, i, &listError{i, fmt.Sprintf("no value after attribute name %s", a.name)}
+		return a, i, &listError{i, "no value after " + shown(a.name)}
 	}
 	i = skipBlank(s, i+1)
 	start = i
@@ -95,7 +95,7 @@ func parseAttribute(s string, i int) (attribute, int, error) {
 		for i = start; i < len(s) && s[i] != '"'; i++ {
 		}
 		if i == len(s) {
-			return a, i, &listError{start - 1, fmt.Sprintf("quoted-string of attribute %s has no end", a.name)}
+			return a, i, &listError{start - 1, "no end of the quoted-string of " + shown(a.name)}
 		}
 	} else {
 		for i < len(s) && s[i] != ',' && s[i] != '"' && s[i] != ' ' && s[i] != '\t' {
@@ -108,7 +108,7 @@ func parseAttribute(s string, i int) (attribute, int, error) {
 		i++
 	}
 	if !plainText(a.value) {
-		return a, i, &listError{start, fmt.Sprintf("attribute %s has control characters or is not UTF-8", a.name)}
+		return a, i, &listError{start, shown(a.name) + " has control characters or is not UTF-8"}
 	}
 	return a, i, nil
 }
@@ -118,6 +118,27 @@ func parseAttribute(s string, i int) (attribute, int, error) {
 func nameByte(c byte) bool {
 	return c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' ||
 		c >= 'a' && c <= 'z' || c == '_' || c == '.'
+}
+
+// shown is an attribute's name for an error. One that is not known may be a piece
+// of a data: URI whose quotation marks are lost, and so of a key.
+func shown(name string) string {
+	switch name {
+	case "METHOD", "URI", "IV", "KEYFORMAT", "KEYFORMATVERSIONS", "KEYID", "BYTERANGE", "TYPE", "GROUP-ID",
+		"NAME", "VALUE", "IMPORT", "QUERYPARAM", "LANGUAGE", "BANDWIDTH", "CODECS", "RESOLUTION", "DURATION",
+		"ID", "CLASS", "START-DATE", "X-ASSET-URI", "X-ASSET-LIST", "SERVER-URI":
+		return "attribute " + name
+	}
+	return "an attribute"
+}
+
+// excerpt bounds what an error quotes.
+func excerpt(s string) string {
+	const most = 64
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
 }
 
 func skipBlank(s string, i int) int {

@@ -3,6 +3,9 @@ package hls
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"math"
 	"net/url"
 	"strings"
 )
@@ -22,6 +25,7 @@ const (
 	dataOther dataKind = iota
 	dataPSSH
 	dataPRO
+	dataHeader // what stands inside a PlayReady object
 	dataKID
 	dataClearKey
 )
@@ -44,6 +48,25 @@ func holdsKID(format string) bool {
 		return false
 	}
 }
+
+// objectStart is what precedes the one header of a PlayReady object: its length,
+// the number of records, the record's type and length (PlayReady Header
+// Specification §2).
+const objectStart = 4 + 2 + 2 + 2
+
+// playReadyObject puts a bare header, which charset=UTF-16 in the URI says of it,
+// into the object that it should be in.
+func playReadyObject(header []byte) ([]byte, error) {
+	if len(header) > math.MaxUint16 {
+		return nil, errLongHeader
+	}
+	pro := binary.LittleEndian.AppendUint32(nil, uint32(objectStart+len(header)))
+	pro = append(pro, 1, 0, 1, 0)
+	pro = binary.LittleEndian.AppendUint16(pro, uint16(len(header)))
+	return append(pro, header...), nil
+}
+
+var errLongHeader = errors.New("PlayReady header is longer than a record")
 
 func isDataURI(uri string) bool {
 	return len(uri) >= 5 && strings.EqualFold(uri[:5], "data:")
@@ -80,6 +103,9 @@ func parseDataURI(k *KeyTag) (d dataURI, ok bool, err error) {
 		d.kind = dataPSSH
 	case format == formatPlayReady || format == formatPlayReadyUUID:
 		d.kind = dataPRO
+		if bytes.HasPrefix(d.data, []byte("<\x00")) || bytes.HasPrefix(d.data, []byte("\xff\xfe<\x00")) {
+			d.kind = dataHeader
+		}
 	case holdsKID(format) && len(d.data) == 16:
 		d.kind = dataKID
 	case format == formatClearKey || format == formatClearKeyUUID:

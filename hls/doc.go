@@ -1,19 +1,33 @@
-// Package hls reads and edits HLS playlists and rekeys AES-128 segments, as RFC
-// 8216 and draft-pantos-hls-rfc8216bis say.
+// Package hls reads and edits HLS playlists, as RFC 8216 and
+// draft-pantos-hls-rfc8216bis ("rfc8216bis") say. What the segments hold is the
+// matter of its subpackages, of package cenc, and of nothing here.
 //
-// A playlist is never written anew: [Playlist.Edit] replaces the bytes of the
-// URI lines and attribute values that change and leaves every other byte where
-// it stands, line endings, comments and unknown tags included. A segment is one
-// CBC message (RFC 8216 §5.2); its new ciphertext has the length of the old one,
-// and is decrypted again and compared before it is returned.
+// A playlist is never written anew: [Playlist.Edit] replaces the bytes of the URI
+// lines, attribute values and byte ranges that change and leaves every other byte
+// where it stands: line endings, byte order mark, comments, unknown tags, blanks
+// and the order of attributes. What it returns was read again and says what was
+// wanted.
 //
-// Byte ranges of clear media and of fMP4 under Common Encryption are read and
-// never rewritten: rekeying changes no length. A segment that is a range of the
-// file which also holds its init section says so, [MediaSegment.SingleFile].
+// Variables (EXT-X-DEFINE) are filled in to find out where a reference leads. A
+// reference that moves is written out; its query may keep them. A query that only
+// the player knows ([Context.AnyQuery]) is left to it, and a playlist whose paths
+// or key systems hang on it is refused.
 //
-// It never opens a reference, never makes a key, and quotes no key
-// URI in an error: a data: URI may hold a key. SAMPLE-AES in MPEG-2 TS, and byte
-// ranges and EXT-X-MAP under AES-128 are refused by [Playlist.Unsupported]; METHOD
-// SAMPLE-AES and SAMPLE-AES-CTR over fMP4 are Common Encryption, and only their
-// key tags are read here. Their IV attribute stays: a CBC scheme keeps its IVs.
+// Key tags of Common Encryption (METHOD SAMPLE-AES over fMP4, SAMPLE-AES-CTR) and
+// of SAMPLE-AES name the new key after [RekeyKeyTag]: in KEYID, in data: URIs that
+// hold a KID, a pssh box or a PlayReady object, and where a URI spells the KID in
+// hex. Where a tag names a KID in a way that is not rewritten, it is refused. The
+// IV attribute stays.
+//
+// The package never opens a reference, never makes a key, and quotes no key URI in
+// an error: a data: URI may hold a key. A playlist that breaks a rule which its
+// reading depends on is malformed, by line and column. [Playlist.Unsupported]
+// refuses what is legal and not handled, by name and line: live playlists and
+// delta updates, unknown METHODs, AES-128 of other KEYFORMATs or with its key in
+// the playlist, EXT-X-MAP under AES-128 without an IV, and partial segments whose
+// encryption is that of their segment.
+//
+// Limits: [MaxPlaylistBytes], [MaxPlaylistLines], 256 attributes in a list, 32
+// KEYFORMATs in force at once, 1024 variables of 64 KiB, and MaxPlaylistBytes of
+// text that variables were filled into. Memory stays below 8 times the playlist.
 package hls

@@ -24,16 +24,8 @@ const messy = "\uFEFF#EXTM3U  \r\n" +
 	"#EXT-X-ENDLIST"
 
 func TestEditKeepsEveryByte(t *testing.T) {
-	all := playlists(t)
-	for name, b := range shapes(t) {
-		all[name] = b
-	}
-	all["messy"] = []byte(messy)
-	for name, b := range all {
-		p, err := Parse(name, b)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for name, b := range everything(t) {
+		p := parseSomewhere(t, name, b)
 		out, err := p.Edit(keep)
 		if err != nil || !bytes.Equal(out, b) {
 			t.Errorf("%s: changed by no edit (err %v)", name, err)

@@ -34,6 +34,11 @@ func KeyTagKIDs(k *KeyTag) ([]key.KID, error) {
 		named, err = pssh.KIDs(d.data)
 	case dataPRO:
 		named, err = pssh.PROKIDs(d.data)
+	case dataHeader:
+		var pro []byte
+		if pro, err = playReadyObject(d.data); err == nil {
+			named, err = pssh.PROKIDs(pro)
+		}
 	case dataKID:
 		named = []key.KID{key.KID(d.data)}
 	case dataClearKey, dataOther:
@@ -124,6 +129,8 @@ func rekeyURI(k *KeyTag, ch key.Changes) (string, error) {
 		out, updated, err = pssh.Rekey(d.data, ch)
 	case dataPRO:
 		out, updated, err = pssh.RekeyPRO(d.data, ch)
+	case dataHeader:
+		out, updated, err = rekeyHeader(d.data, ch)
 	case dataKID:
 		out, updated, err = rekeyKID(k, d.data, ch)
 	case dataClearKey:
@@ -137,6 +144,18 @@ func rekeyURI(k *KeyTag, ch key.Changes) (string, error) {
 		return "", nil
 	}
 	return k.URI[:d.payload] + d.encoding.EncodeToString(out), nil
+}
+
+func rekeyHeader(header []byte, ch key.Changes) ([]byte, bool, error) {
+	pro, err := playReadyObject(header)
+	if err != nil {
+		return nil, false, err
+	}
+	out, updated, err := pssh.RekeyPRO(pro, ch)
+	if err != nil {
+		return nil, false, err
+	}
+	return out[objectStart:], updated, nil // the same length always
 }
 
 func rekeyKID(k *KeyTag, data []byte, ch key.Changes) ([]byte, bool, error) {

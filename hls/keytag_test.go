@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -127,6 +128,56 @@ func TestRekeyKeyTagSpellings(t *testing.T) {
 	}
 	if r, updated, err := RekeyKeyTag(&KeyTag{Method: MethodAES128, URI: "k"}, changes); updated || err != nil || r != (Replacement{}) {
 		t.Error("an AES-128 tag was changed")
+	}
+}
+
+// TestBarePlayReadyHeaders: what charset=UTF-16 promises is the header alone, which
+// some write in place of the object around it.
+func TestBarePlayReadyHeaders(t *testing.T) {
+	seen := 0
+	for _, b := range library(t, "movie/*.m3u8") {
+		for _, k := range mustParse(t, string(b)).Keys {
+			d, ok, err := parseDataURI(&k)
+			if err != nil || !ok || d.kind != dataPRO {
+				continue
+			}
+			seen++
+			want, err := KeyTagKIDs(&k)
+			if err != nil || len(want) == 0 {
+				t.Fatal(want, err)
+			}
+			ch := key.Changes{}
+			for _, kid := range want {
+				ch[kid] = key.Change{Old: key.NewContentKey(), New: key.NewContentKey(), NewKID: key.NewKID()}
+			}
+			whole, _, err := RekeyKeyTag(&k, ch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			moved, _, err := parseDataURI(&KeyTag{KeyFormat: k.KeyFormat, URI: whole.URI})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, mark := range []string{"", "\xff\xfe"} {
+				const head = "data:text/plain;charset=UTF-16;base64,"
+				std := base64.StdEncoding.EncodeToString
+				bare := KeyTag{Method: MethodSampleAES, KeyFormat: k.KeyFormat, URI: head + std(append([]byte(mark), d.data[objectStart:]...))}
+				if kids, err := KeyTagKIDs(&bare); err != nil || !slices.Equal(kids, want) {
+					t.Errorf("names %v, want %v (%v)", kids, want, err)
+				}
+				r, updated, err := RekeyKeyTag(&bare, ch)
+				if err != nil || !updated || r.URI != head+std(append([]byte(mark), moved.data[objectStart:]...)) {
+					t.Errorf("rekeyed to %q, %v", r.URI, err)
+				}
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no PlayReady object in the library")
+	}
+	long := KeyTag{Method: MethodSampleAES, KeyFormat: formatPlayReady, URI: "data:;base64," + base64.StdEncoding.EncodeToString(append([]byte("<\x00"), make([]byte, 1<<16)...))}
+	if _, err := KeyTagKIDs(&long); !errors.Is(err, ErrMalformed) {
+		t.Errorf("header of 64 KiB: %v", err)
 	}
 }
 

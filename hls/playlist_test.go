@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -237,9 +238,21 @@ func TestMalformed(t *testing.T) {
 		{"session key none", head + "#EXT-X-SESSION-KEY:METHOD=NONE\n", "METHOD=NONE"},
 		{"IV", head + "#EXT-X-KEY:METHOD=AES-128,URI=\"k\",IV=0x12\n", "line 2, column 38: malformed: IV"},
 		{"twice", head + "#EXT-X-KEY:METHOD=AES-128,URI=\"k\",URI=\"l\"\n", "attribute URI appears twice"},
-		{"open quote", head + "#EXT-X-KEY:METHOD=AES-128,URI=\"k\n", "has no end"},
+		{"open quote", head + "#EXT-X-KEY:METHOD=AES-128,URI=\"k\n", "no end of the quoted-string of attribute URI"},
 		{"unquoted URI", head + "#EXT-X-MAP:URI=k\n", "not a quoted-string"},
 		{"map without URI", head + "#EXT-X-MAP:BYTERANGE=\"1@0\"\n", "EXT-X-MAP has no URI"},
+		{"captions with a URI", head + "#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,URI=\"a\"\n", "line 2, column 40: malformed: EXT-X-MEDIA of TYPE=CLOSED-CAPTIONS has a URI"},
+		{"subtitles without a URI", head + "#EXT-X-MEDIA:TYPE=SUBTITLES\n", "EXT-X-MEDIA of TYPE=SUBTITLES has no URI"},
+		{"images without a URI", head + "#EXT-X-IMAGE-STREAM-INF:BANDWIDTH=1\n", "required attribute URI is missing"},
+		{"long IV", head + "#EXT-X-KEY:METHOD=AES-128,URI=\"k\",IV=0x000102030405060708090a0b0c0d0e0f00\n", "IV is not 0x and 32 hex digits"},
+		{"METHOD twice", head + "#EXT-X-KEY:METHOD=NONE,URI=\"k\",METHOD=AES-128\n", "line 2, column 32: malformed: attribute METHOD appears twice"},
+		{"no comma", head + "#EXT-X-KEY:METHOD=AES-128 URI=\"k\"\n", "no comma after attribute METHOD"},
+		{"no name", head + "#EXT-X-KEY:,METHOD=NONE\n", "line 2, column 12: malformed: attribute name expected"},
+		{"no equals sign", head + "#EXT-X-KEY:METHOD\n", "no value after attribute METHOD"},
+		{"quote in a value", head + "#EXT-X-KEY:METHOD=\"a\"b\n", "no comma after attribute METHOD"},
+		{"control in a value", head + "#EXT-X-KEY:METHOD=\"a\tb\"\n", "control characters"},
+		{"too many attributes", head + "#EXT-X-KEY:" + manyAttributes() + "\n", "more than 256 attributes"},
+		{"indented", head + " \t #EXT-X-KEY:METHOD=AES-128\n", "line 2, column 4: malformed"},
 		{"map range", head + "#EXT-X-MAP:URI=\"i\",BYTERANGE=\"1@\"\n", "line 2, column 31: malformed: BYTERANGE of EXT-X-MAP is not <n>[@<o>]"},
 		{"range", head + "#EXT-X-BYTERANGE:x\n", "not <n>[@<o>]"},
 		{"range overflow", head + "#EXT-X-BYTERANGE:9223372036854775807@1\n", "not <n>[@<o>]"},
@@ -271,6 +284,42 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
+// TestErrorsQuoteNoKeys: a key in the playlist whose quotation marks are lost is
+// read as something else.
+func TestErrorsQuoteNoKeys(t *testing.T) {
+	const secret = "U0VDUkVUc2VjcmV0U0VDUg"
+	for _, list := range []string{
+		"METHOD=AES-128,URI=data:;base64," + secret,
+		"METHOD=AES-128,URI=data:;base64," + secret + "==," + secret + "==",
+		"METHOD=AES-128,URI=\"data:;base64," + secret,
+		"METHOD=AES-128,URI=\"data:;base64\"," + secret,
+		"METHOD=AES-128,URI=\"data:;base64\"" + secret,
+		"METHOD=AES-128,URI=\"data:;base64," + secret + "\\\"",
+		"METHOD=AES-128,URI=\"data:;base64," + secret + "==\",IV=1",
+		"METHOD=AES-128,URI=\"data:;base64," + secret + "==\",URI",
+		"METHOD=X,URI=\"data:;base64," + secret + "==\"",
+		"METHOD=AES-128,IV=0x" + secret,
+		"METHOD=AES-128,URI=\"data:;base64," + secret + "==\"",
+		"METHOD=SAMPLE-AES," + secret + "=\"",
+	} {
+		p, err := Parse("p", []byte("#EXTM3U\n#EXT-X-KEY:"+list+"\n#EXT-X-ENDLIST\n"))
+		if err == nil {
+			err = p.Unsupported()
+		}
+		if err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: error %v", list, err)
+		}
+	}
+}
+
+func manyAttributes() string {
+	var b strings.Builder
+	for i := range maxAttributes + 1 {
+		fmt.Fprintf(&b, "A%d=1,", i)
+	}
+	return b.String()
+}
+
 func TestLimits(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"bytes": append([]byte("#EXTM3U\n"), bytes.Repeat([]byte{'#'}, MaxPlaylistBytes)...),
@@ -279,5 +328,47 @@ func TestLimits(t *testing.T) {
 		if _, err := Parse("p", b); !errors.Is(err, ErrLimit) {
 			t.Errorf("%s: error %v, want ErrLimit", name, err)
 		}
+	}
+	var keys strings.Builder
+	keys.WriteString("#EXTM3U\n")
+	for i := range maxKeyFormats + 1 {
+		fmt.Fprintf(&keys, "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"k\",KEYFORMAT=\"%d\"\n", i)
+	}
+	if _, err := Parse("p", []byte(keys.String())); !errors.Is(err, ErrLimit) {
+		t.Errorf("key formats: error %v, want ErrLimit", err)
+	}
+	// 100 MB are refused without being read.
+	huge := make([]byte, 100<<20)
+	if n := testing.AllocsPerRun(1, func() { _, _ = Parse("p", huge) }); n > 10 {
+		t.Errorf("%v allocations for a playlist over the limit", n)
+	}
+}
+
+// TestMemoryOfLargePlaylists: what is kept of a playlist is at most 8 times as
+// large, whatever its lines are.
+func TestMemoryOfLargePlaylists(t *testing.T) {
+	for name, line := range map[string]string{
+		"segments": "#EXTINF:4,\n#EXT-X-BYTERANGE:100@%08d\nsegments/all.mp4\n",
+		"keys":     "#EXT-X-KEY:METHOD=AES-128,URI=\"key-%08d.bin\"\n",
+		"events":   "#EXT-X-DATERANGE:X-ASSET-URI=\"%08d\",X-ASSET-LIST=\"list\"\n",
+	} {
+		text := []byte("#EXTM3U\n")
+		for i := 0; len(text) < 8<<20; i++ {
+			text = fmt.Appendf(text, line, i)
+		}
+		text = append(text, "#EXT-X-ENDLIST\n"...)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		p, err := Parse(name, text)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept := int64(after.HeapAlloc) - int64(before.HeapAlloc); kept > 8*int64(len(text)) {
+			t.Errorf("%s: %d bytes kept of %d", name, kept, len(text))
+		}
+		runtime.KeepAlive(p)
 	}
 }

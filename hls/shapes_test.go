@@ -2,8 +2,6 @@ package hls
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,19 +13,7 @@ import (
 // made-up keys.
 func shapes(t testing.TB) map[string][]byte {
 	t.Helper()
-	names, err := filepath.Glob("testdata/*.m3u8")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("%d playlists in testdata, err %v", len(names), err)
-	}
-	files := map[string][]byte{}
-	for _, name := range names {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[filepath.Base(name)] = b
-	}
-	return files
+	return glob(t, "testdata/*.m3u8")
 }
 
 // shapeKID is the nth KID of testdata.

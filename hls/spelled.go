@@ -25,14 +25,14 @@ func rekeySpelled(k *KeyTag, ch key.Changes) (string, error) {
 	changed := false
 	for i := 0; i < len(k.URI); {
 		kid, n := spelledAt(k.URI, i)
-		c, ok := ch[kid]
+		now, ok := newName(kid, ch)
 		if n == 0 || !ok {
 			n = max(n, 1)
 			out.WriteString(k.URI[i : i+n])
 			rest.WriteString(k.URI[i : i+n])
 		} else {
 			changed = true
-			out.WriteString(spellLike(k.URI[i:i+n], c.NewKID))
+			out.WriteString(spellLike(k.URI[i:i+n], now))
 			rest.WriteByte('|') // no digit: what stood around it stays apart
 		}
 		i += n
@@ -47,6 +47,18 @@ func rekeySpelled(k *KeyTag, ch key.Changes) (string, error) {
 		return "", nil
 	}
 	return out.String(), nil
+}
+
+// newName is what becomes of a KID that a URI spells, in its own order of bytes or
+// in that of PlayReady.
+func newName(kid key.KID, ch key.Changes) (key.KID, bool) {
+	if c, ok := ch[kid]; ok {
+		return c.NewKID, true
+	}
+	if c, ok := ch[key.KID(kid.GUID())]; ok {
+		return key.KID(c.NewKID.GUID()), true
+	}
+	return key.KID{}, false
 }
 
 // judgeKeyURI refuses a tag whose URI leads to a content key, where the new one
@@ -78,8 +90,8 @@ func judgeKeyURI(k *KeyTag, ch key.Changes, changed bool) error {
 }
 
 // refuseNamed refuses text that names a KID of ch in a way that is not changed:
-// among other digits, in PlayReady's byte order, in base64, or behind percent
-// signs. It would go on naming the old key.
+// among other digits, in base64, or behind percent signs. It would go on naming
+// the old key.
 func refuseNamed(k *KeyTag, text string, ch key.Changes) error {
 	texts := []string{text}
 	if plain, err := url.PathUnescape(text); err == nil && plain != text {
@@ -94,12 +106,17 @@ func refuseNamed(k *KeyTag, text string, ch key.Changes) error {
 					return &Error{Line: k.Line, Column: k.Column, Class: ErrUnsupported, Reason: fmt.Sprintf("key URI names the KID %s in a spelling that is not changed", kid)}
 				}
 			}
-			if strings.Contains(t, base64.RawStdEncoding.EncodeToString(kid[:])) || strings.Contains(t, base64.RawURLEncoding.EncodeToString(kid[:])) {
+			if inBase64(t, kid) || inBase64(t, swapped) {
 				return &Error{Line: k.Line, Column: k.Column, Class: ErrUnsupported, Reason: fmt.Sprintf("key URI names the KID %s in base64", kid)}
 			}
 		}
 	}
 	return nil
+}
+
+func inBase64(text string, kid key.KID) bool {
+	return strings.Contains(text, base64.RawStdEncoding.EncodeToString(kid[:])) ||
+		strings.Contains(text, base64.RawURLEncoding.EncodeToString(kid[:]))
 }
 
 // refuseClearKey refuses a ClearKey document that names a KID of ch or holds its

@@ -17,6 +17,7 @@ func TestRekeySpelledKIDs(t *testing.T) {
 		now: {Old: key.NewContentKey(), New: key.NewContentKey(), NewKID: other},
 	}
 	up := strings.ToUpper
+	guid := func(k key.KID) key.KID { return key.KID(k.GUID()) }
 	tests := []struct{ name, uri, want string }{
 		{"digits", "skd://" + old.String(), "skd://" + now.String()},
 		{"upper digits", "skd://X/" + up(old.String()) + "?v=1", "skd://X/" + up(now.String()) + "?v=1"},
@@ -24,6 +25,8 @@ func TestRekeySpelledKIDs(t *testing.T) {
 		{"upper dashed in braces", "skd://x/{" + up(old.UUID()) + "}", "skd://x/{" + up(now.UUID()) + "}"},
 		{"with 0x", "skd://0x" + old.String(), "skd://0x" + now.String()},
 		{"each once", "skd://" + old.String() + "/" + now.UUID(), "skd://" + now.String() + "/" + other.UUID()},
+		{"PlayReady order", "skd://" + up(guid(old).UUID()), "skd://" + up(guid(now).UUID())},
+		{"PlayReady digits", "skd://" + guid(old).String() + "/" + old.UUID(), "skd://" + guid(now).String() + "/" + now.UUID()},
 		{"another KID", "skd://" + shapeKID(1).String(), ""},
 		{"literal braces", "skd://x/{}", ""},
 		{"no KID", "skd://heldout/fp", ""},
@@ -53,7 +56,8 @@ func TestRekeyKeyTagRefusesWhatWouldNameTheOldKey(t *testing.T) {
 	id := "0x" + old.String()
 	tests := []struct{ name, format, id, uri, want string }{
 		{"among digits", "x", "", "skd://" + old.String() + "00", "spelling"},
-		{"PlayReady order", "x", "", "skd://" + strings.ToUpper(swapped.UUID()), "spelling"},
+		{"PlayReady order among digits", "x", "", "skd://" + strings.ToUpper(swapped.UUID()) + "0", "spelling"},
+		{"PlayReady base64", "x", "", "skd://" + std64(swapped[:]), "in base64"},
 		{"percent", "x", "", "skd://" + strings.ReplaceAll(old.UUID(), "-", "%2D"), "spelling"},
 		{"base64url", "x", "", "skd://?k=" + url64(old[:]), "in base64"},
 		{"base64", "x", "", "skd://" + std64(old[:]), "in base64"},
@@ -139,7 +143,10 @@ func FuzzSpelledKID(f *testing.F) {
 		k := KeyTag{Method: MethodSampleAES, KeyFormat: "com.apple.streamingkeydelivery", URI: uri}
 		there := key.Changes{old: {Old: key.NewContentKey(), New: key.NewContentKey(), NewKID: now}}
 		back := key.Changes{now: {Old: key.NewContentKey(), New: key.NewContentKey(), NewKID: old}}
-		if isDataURI(uri) || strings.Contains(strings.ToLower(uri), now.String()) || strings.Contains(strings.ToLower(uri), now.UUID()) {
+		swapped := key.KID(now.GUID())
+		if isDataURI(uri) || slices.ContainsFunc([]string{now.String(), now.UUID(), swapped.String(), swapped.UUID()}, func(s string) bool {
+			return strings.Contains(strings.ToLower(uri), s)
+		}) {
 			return
 		}
 		r, updated, err := RekeyKeyTag(&k, there)

@@ -147,7 +147,7 @@ func (ps *parser) refs(value int, names ...string) error {
 // may change.
 func (ps *parser) attributeRef(r Ref, a attribute, s spot) error {
 	if !a.quoted || a.value == "" {
-		return ps.malformed(a.at.start, fmt.Sprintf("attribute %s is not a quoted-string or is empty", a.name))
+		return ps.malformed(a.at.start, shown(a.name)+" is not a quoted-string or is empty")
 	}
 	r.URI, r.Target = ps.line()[a.at.start:a.at.end], a.value
 	s.uri, s.quoted = ps.absolute(a.at), true

@@ -16,12 +16,12 @@ func (ps *parser) judgeKey(k *KeyTag) {
 	case MethodAES128:
 		switch {
 		case k.KeyFormat != FormatIdentity:
-			ps.refuse(0, fmt.Sprintf("AES-128 with KEYFORMAT %q: only identity", k.KeyFormat))
+			ps.refuse(0, fmt.Sprintf("AES-128 with KEYFORMAT %q: only identity", excerpt(k.KeyFormat)))
 		case isDataURI(k.URI):
 			ps.refuse(0, "AES-128 key inside the playlist (data: URI)")
 		}
 	default:
-		ps.refuse(0, fmt.Sprintf("METHOD %q", k.Method))
+		ps.refuse(0, fmt.Sprintf("METHOD %q", excerpt(k.Method)))
 	}
 }
 
@@ -62,7 +62,7 @@ func (ps *parser) judgePart(p MediaSegment) {
 // judgeTarget refuses a reference that leads where only the player knows.
 func (ps *parser) judgeTarget(target string, within int) {
 	if path, _, _ := strings.Cut(target, "?"); strings.Contains(path, variableStart) {
-		ps.refuse(within, "URI with a variable that only the player knows, not in its query")
+		ps.refuse(within, "URI with {$ before its query: a variable that only the player knows")
 	}
 }
 

@@ -62,7 +62,7 @@ func (ps *parser) define(value int) error {
 	case !by.quoted || !isVariableName(by.value):
 		return ps.malformed(by.at.start, fmt.Sprintf("attribute %s is not a quoted variable name", by.name))
 	case twice:
-		return ps.malformed(by.at.start, fmt.Sprintf("variable %s is defined twice", by.value))
+		return ps.malformed(by.at.start, fmt.Sprintf("variable %s is defined twice", excerpt(by.value)))
 	}
 	v, err := ps.variable(by, as)
 	switch {
@@ -71,7 +71,7 @@ func (ps *parser) define(value int) error {
 	case len(ps.p.variables) == maxVariables:
 		return ps.fail(ErrLimit, by.at.start, fmt.Sprintf("more than %d variables", maxVariables))
 	case len(v) > maxVariableBytes:
-		return ps.fail(ErrLimit, by.at.start, fmt.Sprintf("variable %s is longer than %d bytes", by.value, maxVariableBytes))
+		return ps.fail(ErrLimit, by.at.start, fmt.Sprintf("variable %s is longer than %d bytes", excerpt(by.value), maxVariableBytes))
 	}
 	if ps.p.variables == nil {
 		ps.p.variables = Variables{}
@@ -94,7 +94,7 @@ func (ps *parser) variable(by attribute, as attributes) (string, error) {
 		ps.importLine = ps.lineNumber
 		v, ok := ps.p.context.Imported[by.value]
 		if !ok {
-			return "", ps.malformed(by.at.start, fmt.Sprintf("no multivariant playlist defines the variable %s", by.value))
+			return "", ps.malformed(by.at.start, fmt.Sprintf("no multivariant playlist defines the variable %s", excerpt(by.value)))
 		}
 		return closed(by.value, v), nil
 	default:
@@ -110,16 +110,16 @@ func (ps *parser) queryVariable(by attribute) (string, error) {
 	case len(values) == 0 && ps.p.context.AnyQuery:
 		return variableStart + by.value + "}", nil
 	case len(values) == 0:
-		return "", ps.malformed(by.at.start, fmt.Sprintf("the URI of the playlist has no query parameter %s", by.value))
+		return "", ps.malformed(by.at.start, fmt.Sprintf("the URI of the playlist has no query parameter %s", excerpt(by.value)))
 	case len(values) > 1:
-		ps.refuse(by.at.start, fmt.Sprintf("the URI of the playlist has %d query parameters %s", len(values), by.value))
+		ps.refuse(by.at.start, fmt.Sprintf("the URI of the playlist has %d query parameters %s", len(values), excerpt(by.value)))
 	case strings.Contains(values[0], "+"):
 		// A plus sign to RFC 3986, a blank to HTML forms: players differ.
-		ps.refuse(by.at.start, fmt.Sprintf("the query parameter %s has a plus sign", by.value))
+		ps.refuse(by.at.start, fmt.Sprintf("the query parameter %s has a plus sign", excerpt(by.value)))
 	}
 	v, err := url.PathUnescape(values[0])
 	if err != nil || v == "" || !plainText(v) {
-		return "", ps.malformed(by.at.start, fmt.Sprintf("the query parameter %s has no value that is text", by.value))
+		return "", ps.malformed(by.at.start, fmt.Sprintf("the query parameter %s has no value that is text", excerpt(by.value)))
 	}
 	return closed(by.value, v), nil
 }
@@ -153,7 +153,7 @@ func (ps *parser) substitute(s string, at int) (string, error) {
 	out, undefined := ps.p.variables.fill(s, maxFilledBytes-ps.filled)
 	switch {
 	case undefined != nil:
-		return "", ps.malformed(at+undefined.start, fmt.Sprintf("variable %s is not defined before this line", s[undefined.start:undefined.end]))
+		return "", ps.malformed(at+undefined.start, fmt.Sprintf("variable %s is not defined before this line", excerpt(s[undefined.start:undefined.end])))
 	case len(out) > maxFilledBytes-ps.filled:
 		return "", ps.fail(ErrLimit, at, fmt.Sprintf("values with variables have more than %d bytes", maxFilledBytes))
 	}
