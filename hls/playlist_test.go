@@ -353,7 +353,7 @@ func TestMemoryOfLargePlaylists(t *testing.T) {
 		"events":   "#EXT-X-DATERANGE:X-ASSET-URI=\"%08d\",X-ASSET-LIST=\"list\"\n",
 	} {
 		text := []byte("#EXTM3U\n")
-		for i := 0; len(text) < 8<<20; i++ {
+		for i := 0; len(text) < 2<<20; i++ {
 			text = fmt.Appendf(text, line, i)
 		}
 		text = append(text, "#EXT-X-ENDLIST\n"...)
