@@ -65,17 +65,11 @@ func (r rewriter) keyTag(m journal.Move, ref hls.Ref) (hls.Replacement, error) {
 	return hls.Replacement{URI: uri, KeyID: id}, nil
 }
 
-// moved is the reference's new text; empty where it stays.
+// moved is the reference's new text, its variables filled in; empty where it stays.
 func (r rewriter) moved(m journal.Move, ref hls.Ref) string {
 	now := newRef(r.space, m.From, m.To, ref.Target, r.moves)
 	if now == ref.Target {
 		return ""
-	}
-	// Variables in the query stay; those in the path were filled in to find the
-	// object.
-	if _, query := catalog.SplitQuery(ref.URI); query != "" {
-		now, _ = catalog.SplitQuery(now)
-		return now + query
 	}
 	return now
 }

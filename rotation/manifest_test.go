@@ -63,3 +63,20 @@ func TestKeyTagsOfOneKey(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// TestVariablesOfWhatMoves: those in a path are filled in, and a query that only
+// the player knows stays the player's.
+func TestVariablesOfWhatMoves(t *testing.T) {
+	const old = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n" +
+		`#EXT-X-DEFINE:NAME="n",VALUE="1"` + "\n" + `#EXT-X-DEFINE:QUERYPARAM="t"` + "\n" +
+		"#EXTINF:2,\n{$n}.ts?t={$t}\n#EXTINF:2,\n{$n}2.ts?t={$t}\n#EXT-X-ENDLIST\n"
+	want := strings.Replace(old, "\n{$n}.ts", "\n_rekey/r/1.ts", 1)
+	rw := rewriter{moves: map[string]string{"m/1.ts": "m/_rekey/r/1.ts"}}
+	got, err := rw.rewrite(journal.Move{From: "m/s.m3u8", To: "m/s.m3u8", Kind: catalog.HLS, Context: catalog.Context{AnyQuery: true}}, []byte(old))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
