@@ -83,7 +83,7 @@ func ffmpegFrames(t *testing.T, k key.ContentKey, iv key.IV, ext string, segment
 	}
 	frames := map[string][]string{}
 	for line := range strings.Lines(string(out)) {
-		if f := strings.Split(line, ","); len(f) > 5 {
+		if f := strings.Split(line, ","); len(f) > 5 && line[0] != '#' {
 			frames[f[0]] = append(frames[f[0]], strings.TrimSpace(f[1]+f[4]+f[5]))
 		}
 	}
