@@ -28,6 +28,7 @@ type spoiled struct {
 	asset            string
 	object           string
 	reasons          []string // any of them
+	refused          bool     // in the plan already; else it fails
 }
 
 func withoutPlayReady(t *testing.T, ctx context.Context, l *lab) {
@@ -80,7 +81,7 @@ func spoils() map[string]spoiled {
 		},
 		"truncated clip segment": {
 			media: corrupt("clip/vhi/seg_003.ts", func(b []byte) []byte { return b[:len(b)-5] }),
-			key:   clipKey, asset: "clip", object: "clip/vhi/seg_003.ts", reasons: []string{"16", "block"},
+			key:   clipKey, asset: "clip", object: "clip/vhi/seg_003.ts", reasons: []string{"multiple of 16"}, refused: true,
 		},
 		"flipped last block of a clip segment": {
 			media: corrupt("clip/vlo/seg_010.ts", func(b []byte) []byte { b[len(b)-1] ^= 1; return b }),
@@ -126,7 +127,11 @@ func (tc spoiled) run(t *testing.T, minio services.MinIO) {
 	}
 	before := tree(t, ctx, l.media, "")
 	a := asset(t, drive(t, ctx, e, p.Rotation, journal.Failed), tc.asset)
-	if a.State != journal.AssetFailed || a.Object != tc.object {
+	want := journal.AssetFailed
+	if tc.refused {
+		want = journal.AssetRefused
+	}
+	if a.State != want || a.Object != tc.object {
 		t.Errorf("asset is %s at %s: %s", a.State, a.Object, a.Reason)
 	}
 	said := false
