@@ -176,8 +176,8 @@ func (t *tally) weigh() (e evidence.Evidence) {
 	won := bet(t.goodEnds, t.ends, 0.97, endsWell) + t.aac.won() + t.h264.won()
 	if t.written > 0 || t.unwritten == 0 {
 		won += bet(t.goodSums, t.sums, 0.97, sumFits)
-		if t.goodSums == 0 && t.sums >= 4 {
-			e.Against += t.sums
+		if t.sums >= 4 && t.goodSums <= t.sums/8 { // chance fits one now and then
+			e.Against += t.sums - t.goodSums
 		}
 	}
 	if share := float64(t.goodEnds) / float64(t.ends); t.ends >= 16 && share > 0.05 && share < 0.36 {
@@ -216,14 +216,20 @@ func (s *blockSet) add(b []byte) (isNew bool) {
 	return isNew
 }
 
-// skew counts bytes by the four bits before them. Entropy-coded media is nearly
-// as random as ciphertext, but not quite.
-type skew struct{ hist [16][256]uint32 }
+// skew counts halves of bytes by the half before them. Entropy-coded media is
+// nearly as random as ciphertext, but not quite.
+type skew struct {
+	halves [16][16]uint32
+	any    bool
+}
 
 func (s *skew) add(before byte, b []byte) {
+	s.any = true
+	before &= 15
 	for _, c := range b {
-		s.hist[before&15][c]++
-		before = c
+		s.halves[before][c>>4]++
+		before = c & 15
+		s.halves[c>>4][before]++
 	}
 }
 
@@ -235,6 +241,9 @@ const orders = 4
 // (the estimator of Krichevsky and Trofimov). What it foretells of even bits wins
 // 10^n with a chance of 10^-n at most, however the counts come about.
 func (s *skew) won() float64 {
+	if !s.any {
+		return 0
+	}
 	best := math.Inf(-1)
 	bits := s.bits()
 	for order := orders; order > 0; order-- {
@@ -256,13 +265,10 @@ func (s *skew) won() float64 {
 
 // bits counts bits by the four before them.
 func (s *skew) bits() (n [1 << orders][2]float64) {
-	for before := range s.hist {
-		for c, times := range s.hist[before] {
-			if times == 0 {
-				continue
-			}
-			state := before<<8 | c
-			for i := 7; i >= 0; i-- {
+	for before := range s.halves {
+		for half, times := range s.halves[before] {
+			state := before<<4 | half
+			for i := 3; i >= 0; i-- {
 				n[state>>(i+1)&(1<<orders-1)][state>>i&1] += float64(times)
 			}
 		}

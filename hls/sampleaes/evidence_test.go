@@ -70,7 +70,7 @@ func TestKeysOfRealMedia(t *testing.T) {
 // in blocks of all amounts.
 func TestBetsAreFair(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
-	const runs = 3000
+	const runs = 1500
 	for _, blocks := range []int{1, 4, 30, 300} {
 		var over [3]int
 		for range runs {
@@ -145,6 +145,7 @@ func TestWeigh(t *testing.T) {
 		"ends as chance has them":        {tally{ends: 40, goodEnds: 10}, evidence.Wrong},
 		"ends that no encoder writes":    {tally{ends: 40}, evidence.Undecided},
 		"sums":                           {tally{sums: 6, goodSums: 6, written: 6}, evidence.Right},
+		"one sum right by chance":        {tally{sums: 29, goodSums: 1, written: 29}, evidence.Wrong},
 		"no sum right":                   {tally{sums: 6, written: 6}, evidence.Wrong},
 		"sums that were never written":   {tally{sums: 60, unwritten: 30}, evidence.Undecided},
 		"one code in a megabyte":         {tally{windows: 1 << 20, codes: 1}, evidence.Wrong},

@@ -3,6 +3,8 @@ package sampleaes
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/seed-6133abe0/rekey/hls"
 )
@@ -64,9 +66,9 @@ func (s *stream) reset(pid uint16, kind uint8) {
 func (r *reader) collect(types map[uint16]uint8) error {
 	r.streams = r.streams[:0]
 	clear(r.index[:])
-	for pid := range uint16(nullPID) { // by PID: in the same order always
-		kind, listed := types[pid]
-		if !listed || indicator(kind) == "" {
+	for _, pid := range slices.Sorted(maps.Keys(types)) {
+		kind := types[pid]
+		if indicator(kind) == "" {
 			continue
 		}
 		n := len(r.streams)

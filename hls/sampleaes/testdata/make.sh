@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes the samples here: a test pattern and a noisy glide, encoded by FFmpeg 5.1
 # and packaged by Shaka Packager 3.4.2, under SAMPLE-AES and in the clear. PACKAGER
-# names the packager. Encoders differ: a new run makes other bytes, and tests that
-# look for keys (search.txt) want them found anew.
+# names the packager. Encoders differ: a new run makes other bytes. clear.sha256 is of
+# all packets of the clear segments, as FFmpeg divides them.
 set -eu
 cd "$(dirname "$0")"
 tmp=$(mktemp -d)
