@@ -50,6 +50,7 @@ type state struct {
 	Time     float64  `json:"time"`
 	Seeking  bool     `json:"seeking"`
 	Duration float64  `json:"duration"`
+	Failed   bool     `json:"failed"`
 	Said     []string `json:"said"`
 }
 
