@@ -40,6 +40,10 @@ type Segment struct {
 	KID key.KID `json:"kid,omitzero"`
 	// IV of such a segment, explicit or implicit (RFC 8216 §5.2).
 	IV key.IV `json:"iv,omitzero"`
+	// UnknownIV: the key system gives the IV with the key, and IV is not it. Rekeyed
+	// with any IV the media comes out right, but for that its clear form is not:
+	// the first block of each sample says nothing.
+	UnknownIV bool `json:"unknown_iv,omitempty"`
 	// Messages are the segments in an object that playlists list by byte ranges,
 	// in order and without gaps; KID and IV are zero then.
 	Messages []Message `json:"messages,omitempty"`
@@ -52,6 +56,8 @@ type Message struct {
 	Length int64   `json:"length"`
 	KID    key.KID `json:"kid,omitzero"`
 	IV     key.IV  `json:"iv,omitzero"`
+	// UnknownIV as in Segment.
+	UnknownIV bool `json:"unknown_iv,omitempty"`
 }
 
 // Parts are the object's messages: the whole of it is one where it is not listed
@@ -60,7 +66,7 @@ func (s Segment) Parts() []Message {
 	if s.Messages != nil {
 		return s.Messages
 	}
-	return []Message{{Length: s.Size, KID: s.KID, IV: s.IV}}
+	return []Message{{Length: s.Size, KID: s.KID, IV: s.IV, UnknownIV: s.UnknownIV}}
 }
 
 // Under reports whether any of the object is under one of the keys.
@@ -180,6 +186,8 @@ type Asset struct {
 	KeyURIs   []KeyURI    `json:"key_uris,omitempty"`
 	// Refusals is empty for an asset that can be rekeyed.
 	Refusals []Refusal `json:"refusals,omitempty"`
+	// Findings are what its owner should know and rekey leaves alone.
+	Findings []string `json:"findings,omitempty"`
 	// Opaque is true where the asset could not be read far enough to tell all
 	// the keys it uses.
 	Opaque bool `json:"opaque,omitempty"`
@@ -212,10 +220,14 @@ func (a *Asset) Entries() []Manifest {
 	return out
 }
 
-func (a *Asset) refuse(object, reason string) {
-	reason = strings.TrimPrefix(strings.TrimPrefix(reason, "read "), object+": ")
-	r := Refusal{Object: object, Reason: reason}
+func (a *Asset) refuse(object, why string) {
+	r := refusal(object, why)
 	if !slices.Contains(a.Refusals, r) {
 		a.Refusals = append(a.Refusals, r)
 	}
+}
+
+func refusal(object, reason string) Refusal {
+	reason = strings.TrimPrefix(strings.TrimPrefix(reason, "read "), object+": ")
+	return Refusal{Object: object, Reason: reason}
 }

@@ -76,6 +76,7 @@ func NewIndex(c Control) *Index { return &Index{c: c} }
 
 const (
 	kidPrefix   = "catalog/kid/"
+	uriPrefix   = "catalog/uri/"
 	assetPrefix = "catalog/asset/"
 	scanKey     = "catalog/scan.json"
 )
@@ -115,6 +116,11 @@ func (x *Index) Put(ctx context.Context, a *Asset) error {
 			return err
 		}
 	}
+	for _, u := range a.KeyURIs {
+		if err := x.put(ctx, uriKey(u.URI)+u.KID.String()+".json", u.KID); err != nil {
+			return err
+		}
+	}
 	// The summary goes last: it is what says which entries there are to remove.
 	for _, kid := range was.KIDs {
 		if !now[kid] {
@@ -124,6 +130,30 @@ func (x *Index) Put(ctx context.Context, a *Asset) error {
 		}
 	}
 	return x.put(ctx, assetPrefix+Escape(a.ID)+".json", sum)
+}
+
+// uriKey is the folder of a key URI: one object for each KID it was found to stand
+// for. What they once stood for stays: it is only where to look.
+func uriKey(uri string) string {
+	sum := sha256.Sum256([]byte(Normal(uri)))
+	return uriPrefix + hex.EncodeToString(sum[:]) + "/"
+}
+
+// KIDsOfURI are the KIDs that a key URI outside the media root was found to stand
+// for, by the media under it.
+func (x *Index) KIDsOfURI(ctx context.Context, uri string) ([]key.KID, error) {
+	var kids []key.KID
+	for info, err := range x.c.List(ctx, uriKey(uri)) {
+		var kid key.KID
+		if err == nil {
+			err = x.get(ctx, info.Key, &kid)
+		}
+		if err != nil {
+			return nil, err
+		}
+		kids = append(kids, kid)
+	}
+	return kids, nil
 }
 
 // names maps each entry manifest in the index to its asset.

@@ -17,6 +17,13 @@ func quote(ref string) string {
 	if len(ref) >= 5 && strings.EqualFold(ref[:5], "data:") {
 		return "data: URI"
 	}
+	if path, tail := SplitQuery(ref); tail != "" {
+		ref = path + "?…" // a query may be a token
+	}
+	const most = 200
+	if len(ref) > most {
+		ref = strings.ToValidUTF8(ref[:most], "") + "…"
+	}
 	return strconv.Quote(ref)
 }
 

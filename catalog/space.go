@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 )
 
@@ -45,8 +44,6 @@ func NewSpace(origins, external []string) (Space, error) {
 			*list.to = append(*list.to, b)
 		}
 	}
-	// The longest first: one may lie inside another.
-	slices.SortStableFunc(s.origins, func(x, y base) int { return len(y.path) - len(x.path) })
 	return s, nil
 }
 
@@ -118,15 +115,22 @@ func (s Space) Split(ref string) (prefix, rest string, err error) {
 		return "", "", fmt.Errorf("%w: it names another place", ErrOutside)
 	}
 	head := len(ref) - len(p)
+	origin, external := base{}, base{}
 	for _, o := range s.origins {
-		if o.serves(scheme, authority, p) {
-			return ref[:head+len(o.path)], p[len(o.path):], nil
+		if o.serves(scheme, authority, p) && len(o.path) > len(origin.path) {
+			origin = o
 		}
 	}
 	for _, x := range s.external {
-		if authority != "" && x.serves(scheme, authority, p) {
-			return "", "", ErrExternal
+		if authority != "" && x.serves(scheme, authority, p) && len(x.path) > len(external.path) {
+			external = x
 		}
+	}
+	switch { // the one that says more
+	case external.path != "" && len(external.path) > len(origin.path):
+		return "", "", ErrExternal
+	case origin.path != "":
+		return ref[:head+len(origin.path)], p[len(origin.path):], nil
 	}
 	if authority == "" {
 		return "", "", fmt.Errorf("%w: an absolute path, and no origin is configured that it is under", ErrOutside)
@@ -188,4 +192,16 @@ func query(ref string) string {
 	_, tail := SplitQuery(ref)
 	tail, _, _ = strings.Cut(tail, "#")
 	return strings.TrimPrefix(tail, "?")
+}
+
+// Normal spells scheme and host of a URI in lower case (RFC 3986 §6.2.2.1).
+func Normal(uri string) string {
+	scheme, authority, rest := anatomy(uri)
+	if authority == "" {
+		return uri
+	}
+	if scheme != "" {
+		scheme += ":"
+	}
+	return scheme + "//" + strings.ToLower(authority) + rest
 }

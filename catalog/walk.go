@@ -52,8 +52,12 @@ func Walk(ctx context.Context, r Reader, id string, entries []string, o Options)
 		owners:   map[string]owner{},
 		seen:     map[string]Context{},
 		keys:     map[string]key.KID{},
+		keyOf:    map[key.KID]string{},
 		keyURIs:  map[string]key.KID{},
-		tagNames: map[*hls.KeyTag]tagName{},
+		refusals: map[Refusal]bool{},
+
+		opaqueURIs: map[string]*opaqueURI{},
+		tagNames:   map[*hls.KeyTag]tagName{},
 
 		contextual: map[string]bool{},
 		inits:      map[string]*cenc.Init{},
@@ -69,6 +73,7 @@ func Walk(ctx context.Context, r Reader, id string, entries []string, o Options)
 	if err := w.checkTags(ctx); err != nil {
 		return nil, err
 	}
+	w.settleOpaque()
 	w.settleRanges()
 	w.finish()
 	return w.asset, nil
@@ -89,7 +94,10 @@ type walker struct {
 	owners  map[string]owner
 	seen    map[string]Context
 	keys    map[string]key.KID // of key objects
+	keyOf   map[key.KID]string // the other way round
 	keyURIs map[string]key.KID // of those outside the media root
+	// opaqueURIs name no KID and lead to no key.
+	opaqueURIs map[string]*opaqueURI
 
 	tagNames map[*hls.KeyTag]tagName
 	inits    map[string]*cenc.Init
@@ -97,12 +105,13 @@ type walker struct {
 	views    []view
 	// contextual playlists take variables from the one that leads to them.
 	contextual map[string]bool
+	refusals   map[Refusal]bool
 }
 
 // IsManifest tells a manifest by its name, in any case.
 func IsManifest(k string) bool {
 	k = strings.ToLower(k)
-	return strings.HasSuffix(k, ".m3u8") || strings.HasSuffix(k, ".mpd")
+	return strings.HasSuffix(k, ".m3u8") || strings.HasSuffix(k, ".m3u") || strings.HasSuffix(k, ".mpd")
 }
 
 func isMPD(k string) bool { return strings.HasSuffix(strings.ToLower(k), ".mpd") }
@@ -125,7 +134,7 @@ func (w *walker) manifest(ctx context.Context, k string, entry bool, c Context) 
 	if kind == DASH {
 		return w.mpd(ctx, k, b)
 	}
-	return w.playlist(ctx, k, b, c)
+	return w.playlist(ctx, k, b, c, entry)
 }
 
 // opaqueOr is refuseOr for an object whose keys stay unknown with it.
@@ -144,8 +153,27 @@ func (w *walker) refuseOr(object string, err error) error {
 	return nil
 }
 
+// maxRefusals bounds what is said of one asset, and maxFindings of what its owner
+// should know.
+const (
+	maxRefusals = 100
+	maxFindings = 100
+)
+
 func (w *walker) refuse(object, why string) {
-	w.asset.refuse(object, why)
+	r := refusal(object, why)
+	if w.refusals[r] || len(w.asset.Refusals) >= maxRefusals {
+		return
+	}
+	w.refusals[r] = true
+	w.asset.Refusals = append(w.asset.Refusals, r)
+}
+
+// find adds a finding, once.
+func (w *walker) find(what string) {
+	if len(w.asset.Findings) < maxFindings && !slices.Contains(w.asset.Findings, what) {
+		w.asset.Findings = append(w.asset.Findings, what)
+	}
 }
 
 func reason(err error) string {
@@ -304,6 +332,7 @@ func (w *walker) finish() {
 	}
 	slices.SortFunc(w.asset.Tracks, func(a, b Track) int { return strings.Compare(a.ID, b.ID) })
 	slices.SortFunc(w.asset.Manifests, func(a, b Manifest) int { return strings.Compare(a.Key, b.Key) })
+	slices.Sort(w.asset.Findings)
 	slices.SortFunc(w.asset.KeyURIs, func(a, b KeyURI) int { return strings.Compare(a.URI, b.URI) })
 	slices.SortFunc(w.asset.Keys, func(a, b KeyObject) int { return strings.Compare(a.Key, b.Key) })
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/seed-6133abe0/rekey/key"
 )
 
-func (w *walker) playlist(ctx context.Context, k string, b []byte, c Context) error {
+func (w *walker) playlist(ctx context.Context, k string, b []byte, c Context, entry bool) error {
 	p, err := hls.ParseWith(k, b, c.HLS())
 	if err != nil {
 		return w.opaqueOr(k, err)
@@ -20,8 +20,19 @@ func (w *walker) playlist(ctx context.Context, k string, b []byte, c Context) er
 	if err := p.Unsupported(); err != nil {
 		w.refuse(k, err.Error())
 	}
+	if p.Multivariant && !entry {
+		// RFC 8216 §4.3.4: a variant is a media playlist.
+		w.asset.Opaque = true
+		w.refuse(k, "a multivariant playlist leads to it, and it is one itself")
+		return nil
+	}
 	if p.Multivariant {
 		return w.multivariant(ctx, k, p)
+	}
+	for _, s := range p.Segments {
+		if s.Gap {
+			w.gap(ctx, k, s)
+		}
 	}
 	format, tag := inPlaylist(p)
 	if format != Clear {
@@ -33,6 +44,15 @@ func (w *walker) playlist(ctx context.Context, k string, b []byte, c Context) er
 		}
 	}
 	return nil
+}
+
+// gap tells of a segment that is declared absent and is there.
+func (w *walker) gap(ctx context.Context, k string, s hls.MediaSegment) {
+	if object, err := w.resolve(k, s.URI); err == nil {
+		if _, err := w.list.stat(ctx, object); err == nil {
+			w.find(fmt.Sprintf("%s line %d: %s is declared absent (EXT-X-GAP), is there, and stays as it is", k, s.Line, object))
+		}
+	}
 }
 
 // equal compares contexts.
@@ -97,6 +117,7 @@ func (w *walker) child(ctx context.Context, k string, p *hls.Playlist, ref hls.R
 	child, err := w.resolve(k, ref.Target)
 	switch {
 	case errors.Is(err, ErrExternal):
+		w.find(fmt.Sprintf("%s line %d: leads to a playlist outside the media root, which stays as it is", k, ref.Line))
 		return nil
 	case err != nil:
 		return w.opaqueOr(k, fmt.Errorf("line %d: %w", ref.Line, err))
@@ -157,8 +178,8 @@ func (w *walker) segments(ctx context.Context, k string, p *hls.Playlist, f Form
 		if s.Gap {
 			continue
 		}
-		if other := slices.IndexFunc(s.Keys, func(kt *hls.KeyTag) bool { return kt.Method != tag.Method }); other >= 0 {
-			w.refuse(k, fmt.Sprintf("line %d: METHOD %s beside METHOD %s of line %d", s.Keys[other].Line, s.Keys[other].Method, tag.Method, tag.Line))
+		if other := otherMethod(s, tag); other != nil {
+			w.refuse(k, fmt.Sprintf("line %d: METHOD %s beside METHOD %s of line %d", other.Line, other.Method, tag.Method, tag.Line))
 			continue
 		}
 		if s.Map != nil && s.Map != last {
@@ -177,6 +198,21 @@ func (w *walker) segments(ctx context.Context, k string, p *hls.Playlist, f Form
 	return nil
 }
 
+// otherMethod is a tag in force over the segment or its init section that has
+// another METHOD; nil where there is none.
+func otherMethod(s hls.MediaSegment, tag *hls.KeyTag) *hls.KeyTag {
+	keys := s.Keys
+	if s.Map != nil {
+		keys = slices.Concat(keys, s.Map.Keys)
+	}
+	for _, kt := range keys {
+		if kt.Method != tag.Method {
+			return kt
+		}
+	}
+	return nil
+}
+
 // listed adds one segment of such a playlist.
 func (w *walker) listed(ctx context.Context, k string, t *Track, s hls.MediaSegment, iframe bool) error {
 	var m Message
@@ -185,7 +221,10 @@ func (w *walker) listed(ctx context.Context, k string, t *Track, s hls.MediaSegm
 		if err != nil {
 			return err
 		}
-		m.KID, m.IV = kid, s.IV(ivTag(s.Keys))
+		tag := ivTag(s.Keys)
+		m.KID, m.IV = kid, s.IV(tag)
+		// FairPlay Streaming sends the IV with the key, unless the tag has one.
+		m.UnknownIV = t.Format == SampleAES && tag.IV == nil && !slices.ContainsFunc(s.Keys, func(kt *hls.KeyTag) bool { return kt.KeyFormat == hls.FormatIdentity })
 		if !t.Uses(kid) {
 			t.KIDs = append(t.KIDs, kid)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -199,5 +200,49 @@ func TestVariables(t *testing.T) {
 	checkRefusal(t, a, "")
 	if s := a.Tracks[0].Segments; len(s) != 1 || s[0].Key != "a/1.ts" {
 		t.Errorf("segments %+v", s)
+	}
+}
+
+// TestRangesOfOneObjectInTwoPlaylists: whoever lists an object first has it, under
+// all the keys that any playlist names for it.
+func TestRangesOfOneObjectInTwoPlaylists(t *testing.T) {
+	a := walk(t, map[string]string{
+		"a/master.m3u8": "#EXT-X-STREAM-INF:BANDWIDTH=1\na.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=2\nb.m3u8",
+		"a/a.m3u8":      keyLine + ranged("32@0"),
+		"a/b.m3u8":      keyLine + ranged("32@0") + k2Line + ranged("64@32"),
+	}, catalog.Options{})
+	checkRefusal(t, a, "")
+	k2 := key.KIDFromURI("a/k2.bin")
+	for _, track := range a.Tracks {
+		if len(track.Segments) > 0 && (!track.Uses(k2) || len(track.Segments[0].Messages) != 2) {
+			t.Errorf("track %+v does not know that its object is under %s too", track, k2)
+		}
+	}
+}
+
+// TestOpaqueKeyURIs: FairPlay's URI over fMP4 may say nothing of the KID. It gets
+// a successor where the configuration has one, and else is a finding.
+func TestOpaqueKeyURIs(t *testing.T) {
+	media, _ := library(t, func(dir string) {
+		for _, name := range []string{"movie/hi.m3u8", "movie/lo.m3u8"} {
+			file := filepath.Join(dir, name)
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tags := regexp.MustCompile(`(?m)^(#EXT-X-KEY:.*\n)+`)
+			write(t, file, tags.ReplaceAllString(string(b), `#EXT-X-KEY:METHOD=SAMPLE-AES-CTR,URI="skd://movie1",KEYFORMAT="com.apple.streamingkeydelivery"`+"\n"))
+		}
+	})
+	entries := []string{"movie/master.m3u8", "movie/stream.mpd"}
+	for _, renews := range []bool{false, true} {
+		a, err := catalog.Walk(t.Context(), media, "movie", entries, catalog.Options{Renews: func(string) bool { return renews }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkRefusal(t, a, "")
+		if (len(a.KeyURIs) == 1) != renews || (len(a.Findings) == 1) == renews {
+			t.Errorf("renews %v: URIs %+v, findings %q", renews, a.KeyURIs, a.Findings)
+		}
 	}
 }

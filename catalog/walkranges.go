@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/seed-6133abe0/rekey/key"
 )
 
 // blockSize is what every ciphertext of AES-128 is a multiple of (RFC 8216 §5.2).
@@ -37,7 +39,7 @@ func (w *walker) whole(ctx context.Context, t *Track, object string, m Message) 
 	if t.Format == AES128 && !m.KID.IsZero() {
 		w.checkLength(object, 0, o.Size)
 	}
-	w.add(t, Segment{Object: o, KID: m.KID, IV: m.IV})
+	w.add(t, Segment{Object: o, KID: m.KID, IV: m.IV, UnknownIV: m.UnknownIV})
 	return nil
 }
 
@@ -104,13 +106,34 @@ type view struct {
 
 // settleRanges settles what lists of sub-ranges say once all are read.
 func (w *walker) settleRanges() {
-	for _, v := range w.views {
-		w.view(v)
-	}
 	for _, t := range w.tracks {
 		for i := range t.Segments {
 			if t.Segments[i].Messages != nil {
 				w.messages(&t.Segments[i])
+			}
+		}
+		t.ownKIDs()
+	}
+	for _, v := range w.views {
+		w.view(v)
+	}
+}
+
+// ownKIDs adds to a track the keys of all its objects: another playlist may have
+// listed ranges of them under keys that the track's own does not name.
+func (t *Track) ownKIDs() {
+	if !t.Format.InPlaylist() {
+		return
+	}
+	seen := map[key.KID]bool{}
+	for _, kid := range t.KIDs {
+		seen[kid] = true
+	}
+	for _, s := range t.Segments {
+		for _, m := range s.Parts() {
+			if !m.KID.IsZero() && !seen[m.KID] {
+				seen[m.KID] = true
+				t.KIDs = append(t.KIDs, m.KID)
 			}
 		}
 	}
@@ -132,10 +155,13 @@ func (w *walker) view(v view) {
 		w.refuse(v.object, fmt.Sprintf("I-frame range %d@%d goes past its end at %d", v.Length, v.Offset, s.Size))
 		return
 	}
-	for _, m := range s.Parts() {
-		if m.KID == v.KID && v.Offset >= m.Offset && v.Offset+v.Length <= m.Offset+m.Length {
-			return
-		}
+	parts := s.Parts()
+	i, found := slices.BinarySearchFunc(parts, v.Offset, func(m Message, at int64) int { return cmp.Compare(m.Offset, at) })
+	if !found {
+		i--
+	}
+	if i >= 0 && parts[i].KID == v.KID && v.Offset+v.Length <= parts[i].Offset+parts[i].Length {
+		return
 	}
 	w.refuse(v.playlist, fmt.Sprintf("line %d: I-frame range of %s is under another key than the segment around it", v.line, v.object))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/seed-6133abe0/rekey/hls"
 	"github.com/seed-6133abe0/rekey/key"
@@ -49,6 +50,9 @@ func (w *walker) readName(ctx context.Context, playlist string, kt *hls.KeyTag) 
 				spellings = append(spellings, escaped)
 			}
 		}
+	}
+	if n := Normal(uri); n != uri {
+		uri, spellings = n, append(spellings, n)
 	}
 	for _, u := range spellings {
 		if w.options.Keys == nil {
@@ -114,8 +118,11 @@ func (w *walker) place(ctx context.Context, playlist string, kt *hls.KeyTag, kid
 		if err == nil {
 			return w.keyObject(ctx, k, kid)
 		}
-		if Scheme(kt.URI) == "" {
-			return w.opaqueOr(playlist, fmt.Errorf("line %d: key URI: %w", kt.Line, err))
+		if scheme, authority, _ := anatomy(kt.URI); scheme == "" && authority == "" && !strings.HasPrefix(kt.URI, "/") {
+			// The error would quote the URI, which may hold a token.
+			w.asset.Opaque = true
+			w.refuse(playlist, fmt.Sprintf("line %d: key URI: %v", kt.Line, ErrOutside))
+			return nil
 		}
 	} else if updates(kt, kid) {
 		return w.checkTag(playlist, kt, []key.KID{kid})
@@ -157,12 +164,10 @@ func (w *walker) keyObject(ctx context.Context, k string, kid key.KID) error {
 		}
 		return nil
 	}
-	for other, was := range w.keys {
-		if was == kid {
-			w.refuse(k, fmt.Sprintf("second key object of KID %s, beside %s", kid, other))
-		}
+	if other, ok := w.keyOf[kid]; ok {
+		w.refuse(k, fmt.Sprintf("second key object of KID %s, beside %s", kid, other))
 	}
-	w.keys[k] = kid
+	w.keys[k], w.keyOf[kid] = kid, k
 	o, err := w.list.stat(ctx, k)
 	if err != nil {
 		return w.refuseOr(k, err)
@@ -211,8 +216,8 @@ func (w *walker) checkTags(ctx context.Context) error {
 			right = right || slices.ContainsFunc(kids, p.track.Uses)
 			if kt.LeadsToKey() {
 				err = w.trackKey(ctx, p, kt, kids)
-			} else {
-				err = w.checkTag(p.playlist, kt, p.track.KIDs)
+			} else if err = w.checkTag(p.playlist, kt, p.track.KIDs); err == nil {
+				w.opaque(p, kt)
 			}
 			if err != nil {
 				return err
@@ -223,6 +228,46 @@ func (w *walker) checkTags(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// opaque keeps a tag that leads to a key system by a URI which says no KID: the
+// new key wants another.
+func (w *walker) opaque(p placedTag, kt *hls.KeyTag) {
+	if isData(kt.URI) || kt.Method == hls.MethodNone || slices.ContainsFunc(p.track.KIDs, func(kid key.KID) bool { return updates(kt, kid) }) {
+		return
+	}
+	o := w.opaqueURIs[kt.URI]
+	if o == nil {
+		o = &opaqueURI{playlist: p.playlist, line: kt.Line, kids: map[key.KID]bool{}}
+		w.opaqueURIs[kt.URI] = o
+	}
+	for _, kid := range p.track.KIDs {
+		o.kids[kid] = true
+	}
+}
+
+// opaqueURI is a key URI that names no KID, and the KIDs of the media it stands
+// over.
+type opaqueURI struct {
+	playlist string
+	line     int
+	kids     map[key.KID]bool
+}
+
+// settleOpaque gives such a URI to the one key it stands for, where the
+// configuration says what a new key's is; else it stays, and its owner is told.
+func (w *walker) settleOpaque() {
+	for uri, o := range w.opaqueURIs {
+		renews := w.options.Renews != nil && w.options.Renews(uri)
+		if len(o.kids) != 1 || !renews || w.keyURIs[uri] != (key.KID{}) {
+			w.find(fmt.Sprintf("%s line %d: the key URI (%s) names no KID and is kept: the key system has to give the new key for it", o.playlist, o.line, Scheme(uri)))
+			continue
+		}
+		for kid := range o.kids {
+			w.keyURIs[uri] = kid
+			w.asset.KeyURIs = append(w.asset.KeyURIs, KeyURI{URI: uri, KID: kid, Playlist: o.playlist, Line: o.line})
+		}
+	}
 }
 
 // trackKey is of a tag that leads to the content key of fMP4 under Common

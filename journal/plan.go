@@ -24,6 +24,8 @@ type Plan struct {
 	Manifests []Move      `json:"manifests"`
 	Tracks    []Track     `json:"tracks"`
 	Parts     []Part      `json:"parts"`
+	// Findings are what its owner should know and the rotation leaves alone.
+	Findings []string `json:"findings,omitempty"`
 	// Refusal stops the asset before anything of it is touched.
 	Refusal *Refusal `json:"refusal,omitempty"`
 }
@@ -92,6 +94,8 @@ type Object struct {
 	Size   int64   `json:"size"`
 	KID    key.KID `json:"kid,omitzero"`
 	IV     key.IV  `json:"iv,omitzero"`
+	// UnknownIV as in catalog.Segment.
+	UnknownIV bool `json:"unknown_iv,omitempty"`
 	// Messages are the segments in it, where playlists list it by byte ranges.
 	Messages []catalog.Message `json:"messages,omitempty"`
 }
@@ -100,7 +104,7 @@ type Object struct {
 func (o Object) Segment() catalog.Segment {
 	return catalog.Segment{
 		Object: catalog.Object{Key: o.From, ETag: o.ETag, Size: o.Size},
-		KID:    o.KID, IV: o.IV, Messages: o.Messages,
+		KID:    o.KID, IV: o.IV, UnknownIV: o.UnknownIV, Messages: o.Messages,
 	}
 }
 

@@ -107,7 +107,7 @@ func (u *unit) touches(t catalog.Track) bool {
 // build plans one asset. A refusal is in the plan; an error means that the
 // store could not be read.
 func (e *Engine) build(ctx context.Context, rotation string, u *unit, a *catalog.Asset) (*journal.Plan, error) {
-	p := &journal.Plan{Rotation: rotation, Asset: a.ID, Unit: u.name, Base: u.base}
+	p := &journal.Plan{Rotation: rotation, Asset: a.ID, Unit: u.name, Base: u.base, Findings: a.Findings}
 	for _, m := range a.Entries() {
 		p.Entries = append(p.Entries, m.Key)
 	}
@@ -140,6 +140,10 @@ func (e *Engine) build(ctx context.Context, rotation string, u *unit, a *catalog
 		}
 		p.Tracks = append(p.Tracks, pt)
 		u.tracks++
+	}
+	if r := u.forgotten(p, a); r != nil {
+		p.Refusal = r
+		return p, nil
 	}
 	if r := collisions(p); r != nil {
 		p.Refusal = r
@@ -245,12 +249,27 @@ func planTrack(t catalog.Track, u *unit, at tree) journal.Track {
 		}
 		pt.Objects = append(pt.Objects, journal.Object{
 			Number: uint32(len(pt.Objects)), From: s.Key, To: at.place(s.Key),
-			ETag: s.ETag, Size: s.Size, KID: s.KID, IV: s.IV, Messages: s.Messages,
+			ETag: s.ETag, Size: s.Size, KID: s.KID, IV: s.IV, UnknownIV: s.UnknownIV, Messages: s.Messages,
 		})
 		// Segments that another track lists too are that track's.
 		pt.Media = len(pt.OldKIDs) > 0
 	}
 	return pt
+}
+
+// forgotten finds an object under a key that changes which no track of the plan
+// has: it would stay readable with the old key.
+func (u *unit) forgotten(p *journal.Plan, a *catalog.Asset) *journal.Refusal {
+	planned := p.Moves()
+	for _, t := range a.Tracks {
+		for _, s := range t.Segments {
+			under := s.Under(u.kids) || t.Format == catalog.CENC && slices.ContainsFunc(t.KIDs, func(kid key.KID) bool { return u.kids[kid] })
+			if _, ok := planned[s.Key]; under && !ok {
+				return &journal.Refusal{Object: s.Key, Reason: "it is under a key that changes, and no track of the plan has it"}
+			}
+		}
+	}
+	return nil
 }
 
 // collisions finds two objects whose first names are the same: one of an

@@ -89,17 +89,26 @@ func (e *Engine) Options() catalog.Options {
 	return catalog.Options{Space: e.Space, Keys: e.Ring, Renews: renews}
 }
 
-// KIDOfURI is the KID of the key behind an HLS key URI: an absolute one, or an
-// object of the media root.
-func (e *Engine) KIDOfURI(ctx context.Context, uri string) (key.KID, error) {
+// KIDsOfURI are the KIDs that an HLS key URI may go by, an absolute one or an
+// object of the media root: as the keyring knows it, as the scan found it, and as
+// it is named while neither does.
+func (e *Engine) KIDsOfURI(ctx context.Context, uri string) ([]key.KID, error) {
+	uri = catalog.Normal(uri)
 	if k, err := e.Space.Resolve("", uri); err == nil {
 		uri = k
 	}
-	kid, found, err := e.Ring.KIDOfURI(ctx, uri)
-	if err != nil || found {
-		return kid, err
+	kids, err := e.Index().KIDsOfURI(ctx, uri)
+	if err != nil {
+		return nil, err
 	}
-	return key.KIDFromURI(uri), nil
+	kid, found, err := e.Ring.KIDOfURI(ctx, uri)
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		kids = append(kids, kid)
+	}
+	return append(kids, key.KIDFromURI(uri)), nil
 }
 
 // Index is the catalogue's index in the control prefix.

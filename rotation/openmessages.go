@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/hls/aes128"
 	"github.com/seed-6133abe0/rekey/hls/sampleaes"
 	"github.com/seed-6133abe0/rekey/key"
@@ -16,6 +17,9 @@ func decrypters(f catalog.Format) decryptFunc {
 	if f == catalog.SampleAES {
 		return func(object string, m catalog.Message, k key.ContentKey, src []byte) (opened, error) {
 			r, err := sampleaes.NewDecrypter(k).Segment(object, m.Offset, m.IV, src)
+			if m.UnknownIV {
+				r.Evidence = evidence.Evidence{Bytes: r.Evidence.Bytes}
+			}
 			return opened{clear: r.Clear, evidence: r.Evidence, stored: r.Stored}, err
 		}
 	}

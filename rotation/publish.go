@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/seed-6133abe0/rekey/audit"
@@ -54,7 +55,7 @@ func (e *Engine) settle(ctx context.Context, state *journal.State, p *journal.Pl
 
 // weigh pools the evidence for the old keys, track by track.
 func (e *Engine) weigh(ctx context.Context, state journal.State, p *journal.Plan) (journal.Outcome, error) {
-	var o journal.Outcome
+	o := journal.Outcome{Findings: slices.Clone(p.Findings)}
 	tracks := make([]trackEvidence, len(p.Tracks))
 	for r, err := range e.Journal().Parts(ctx, p.Rotation, p.Asset) {
 		if err != nil {
@@ -68,12 +69,13 @@ func (e *Engine) weigh(ctx context.Context, state journal.State, p *journal.Plan
 		o.Findings = append(o.Findings, r.Findings...)
 	}
 	var others []string // unproved too
+	proved := provedKIDs(p, tracks)
 	for i, t := range p.Tracks {
 		switch v := tracks[i].verdict(); {
 		case v == evidence.Wrong:
 			o.State, o.Object, o.Reason = journal.AssetFailed, t.ID, worker.ErrWrongKey.Error()
 			return o, nil
-		case !t.Media || v != evidence.Undecided || t.Proved || state.AcceptUnproved:
+		case !t.Media || v != evidence.Undecided || t.Proved || state.AcceptUnproved || proved(t):
 		case o.State == journal.AssetFailed:
 			others = append(others, t.ID)
 		default:
@@ -87,6 +89,33 @@ func (e *Engine) weigh(ctx context.Context, state journal.State, p *journal.Plan
 		o.Reason += "; nor do " + strings.Join(others, ", ")
 	}
 	return o, nil
+}
+
+// provedKIDs pools the evidence key by key over the tracks of an asset: audio that
+// proves a key proves it for the video under the same KID, where playlists say what
+// is encrypted with it. Under Common Encryption each track stands for itself: one
+// that only signals encryption must not hide behind another. A key proves no other.
+func provedKIDs(p *journal.Plan, tracks []trackEvidence) func(journal.Track) bool {
+	byKID := map[key.KID]evidence.Evidence{}
+	sure := map[key.KID]bool{}
+	for i, t := range p.Tracks {
+		if len(t.OldKIDs) == 1 {
+			byKID = evidence.Merge(byKID, map[key.KID]evidence.Evidence{t.OldKIDs[0]: tracks[i].all})
+		} else {
+			byKID = evidence.Merge(byKID, tracks[i].byKID)
+		}
+		for _, kid := range t.OldKIDs {
+			sure[kid] = sure[kid] || t.Proved
+		}
+	}
+	return func(t journal.Track) bool {
+		for _, kid := range t.OldKIDs {
+			if e := byKID[kid]; !sure[kid] && e.Verdict() != evidence.Right {
+				return false
+			}
+		}
+		return t.Format.InPlaylist() && len(t.OldKIDs) > 0
+	}
 }
 
 // trackEvidence is what the parts of one track say of its old keys. A key that
@@ -329,6 +358,10 @@ func (e *Engine) confirm(ctx context.Context, p *journal.Plan, o journal.Outcome
 		o.State, o.Object, o.Reason = journal.AssetFailed, rep.Problems[0].Object, "published, and not verified: "+rep.Problems[0].Reason
 		return e.outcome(ctx, p, o)
 	}
+	if left := leftBehind(p, a); left != "" {
+		o.State, o.Object, o.Reason = journal.AssetFailed, left, "published, and under a new key by name, though this rotation did not write it"
+		return e.outcome(ctx, p, o)
+	}
 	for _, k := range p.Keys {
 		for _, kid := range a.KIDs() {
 			if kid == k.OldKID {
@@ -339,4 +372,21 @@ func (e *Engine) confirm(ctx context.Context, p *journal.Plan, o journal.Outcome
 	}
 	o.State, o.Object, o.Reason = journal.AssetVerified, "", ""
 	return e.outcome(ctx, p, o)
+}
+
+// leftBehind finds an object that manifests name a new key of the plan for, and
+// that the rotation did not write.
+func leftBehind(p *journal.Plan, a *catalog.Asset) string {
+	fresh := map[key.KID]bool{}
+	for _, k := range p.Keys {
+		fresh[k.NewKID] = true
+	}
+	for _, t := range a.Tracks {
+		for _, s := range t.Segments {
+			if s.Under(fresh) && catalog.TreeOf(s.Key) != p.Rotation {
+				return s.Key
+			}
+		}
+	}
+	return ""
 }

@@ -3,6 +3,7 @@ package rotation
 import (
 	"testing"
 
+	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/key"
@@ -31,6 +32,27 @@ func TestOneKeyProvesNoOther(t *testing.T) {
 		}
 		if got := e.verdict(); got != tc.want {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+// TestProvedKIDs: what proves a key in one track proves it for the others under
+// it, and for no other key.
+func TestProvedKIDs(t *testing.T) {
+	shared, alone := key.KID{1}, key.KID{2}
+	right, nothing := evidence.Evidence{ForLog10: -20}, evidence.Evidence{}
+	p := &journal.Plan{Tracks: []journal.Track{
+		{ID: "audio", Format: catalog.SampleAES, OldKIDs: []key.KID{shared}},
+		{ID: "video", Format: catalog.SampleAES, OldKIDs: []key.KID{shared}},
+		{ID: "other", Format: catalog.SampleAES, OldKIDs: []key.KID{alone}},
+		{ID: "both", Format: catalog.SampleAES, OldKIDs: []key.KID{shared, alone}},
+		{ID: "mp4", Format: catalog.CENC, OldKIDs: []key.KID{shared}},
+	}}
+	both := trackEvidence{all: right, byKID: map[key.KID]evidence.Evidence{shared: right}}
+	proved := provedKIDs(p, []trackEvidence{{all: right}, {all: nothing}, {all: nothing}, both, {all: nothing}})
+	for i, want := range []bool{true, true, false, false, false} {
+		if got := proved(p.Tracks[i]); got != want {
+			t.Errorf("track %s: proved %v, want %v", p.Tracks[i].ID, got, want)
 		}
 	}
 }

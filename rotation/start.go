@@ -54,6 +54,9 @@ func (e *Engine) Start(ctx context.Context, r Request) (Planned, error) {
 	if err := e.checkRecords(ctx, r.KIDs); err != nil {
 		return Planned{}, fmt.Errorf("start rotation: %w", err)
 	}
+	if r.KIDs, assets, err = e.widen(ctx, r, assets); err != nil {
+		return Planned{}, fmt.Errorf("start rotation: %w", err)
+	}
 	kids := map[key.KID]bool{}
 	for _, k := range r.KIDs {
 		kids[k] = true
@@ -85,6 +88,72 @@ func (e *Engine) Start(ctx context.Context, r Request) (Planned, error) {
 		return planned, nil
 	}
 	return planned, e.commit(ctx, id, r, plans)
+}
+
+// widen adds the twins of the keys and what depends on them, and leaves out KIDs
+// that nothing uses and nobody has a key for: a key URI may go by several.
+func (e *Engine) widen(ctx context.Context, r Request, assets []*catalog.Asset) ([]key.KID, []*catalog.Asset, error) {
+	used := map[key.KID]bool{}
+	for _, a := range assets {
+		for _, kid := range a.KIDs() {
+			used[kid] = true
+		}
+	}
+	var kids []key.KID
+	for _, kid := range r.KIDs {
+		_, err := e.Ring.Get(ctx, kid)
+		if err != nil && !errors.Is(err, keyring.ErrNotFound) {
+			return nil, nil, err
+		}
+		if err == nil || used[kid] {
+			kids = append(kids, kid)
+		}
+	}
+	if len(kids) == 0 {
+		kids = r.KIDs
+	}
+	all, err := e.twins(ctx, assets, kids)
+	if err != nil || len(all) == len(kids) {
+		return all, assets, err
+	}
+	r.KIDs = all
+	assets, err = e.scope(ctx, r)
+	return all, assets, err
+}
+
+// twins adds the KIDs under which these assets use the same key bytes: packagers
+// copy one key file beside each rendition, and who holds the key holds all of
+// them.
+func (e *Engine) twins(ctx context.Context, assets []*catalog.Asset, kids []key.KID) ([]key.KID, error) {
+	var keys []key.ContentKey
+	seen := map[key.KID]bool{}
+	for _, kid := range kids {
+		seen[kid] = true
+		k, err := e.Ring.Unwrap(ctx, kid, keyring.Verify, "")
+		switch {
+		case err == nil:
+			keys = append(keys, k)
+		case !errors.Is(err, keyring.ErrNotFound):
+			return nil, err
+		}
+	}
+	out := slices.Clone(kids)
+	for _, a := range assets {
+		for _, kid := range a.KIDs() {
+			if seen[kid] {
+				continue
+			}
+			seen[kid] = true
+			k, err := e.Ring.Unwrap(ctx, kid, keyring.Verify, "")
+			switch {
+			case err == nil && slices.ContainsFunc(keys, k.Equal):
+				out = append(out, kid)
+			case err != nil && !errors.Is(err, keyring.ErrNotFound):
+				return nil, err
+			}
+		}
+	}
+	return out, nil
 }
 
 // checkRecords fails where none of the keys has a record. One that has none

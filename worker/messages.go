@@ -29,6 +29,9 @@ func sampleMessages(c key.Change) messageFunc {
 	return func(o journal.Object, m catalog.Message, src []byte) (result, error) {
 		res, err := r.Segment(o.From, m.Offset, m.IV, src)
 		out := result{out: res.Out, clear: res.Clear, evidence: res.Evidence, findings: res.Findings}
+		if m.UnknownIV {
+			out.evidence = evidence.Evidence{Bytes: res.Evidence.Bytes}
+		}
 		for _, g := range res.Grown {
 			out.grown = append(out.grown, journal.Growth{At: g.At, By: g.By})
 		}

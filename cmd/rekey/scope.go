@@ -17,7 +17,7 @@ type keyFlags struct{ kids, uris []string }
 
 func (k *keyFlags) add(c *cobra.Command) {
 	c.Flags().StringSliceVar(&k.kids, "kid", nil, "key ID, 32 hex digits, dashes allowed; may be repeated")
-	c.Flags().StringSliceVar(&k.uris, "key-uri", nil, "HLS key URI, absolute or relative to the media root; may be repeated")
+	c.Flags().StringArrayVar(&k.uris, "key-uri", nil, "HLS key URI, absolute or relative to the media root; may be repeated")
 }
 
 // parse reads the flags; the KIDs behind key URIs are the keyring's to know.
@@ -43,12 +43,14 @@ func (k *keyFlags) resolve(ctx context.Context, e *rotation.Engine) ([]key.KID, 
 		return nil, err
 	}
 	for _, u := range k.uris {
-		kid, err := e.KIDOfURI(ctx, u)
+		kids, err := e.KIDsOfURI(ctx, u)
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(out, kid) {
-			out = append(out, kid)
+		for _, kid := range kids {
+			if !slices.Contains(out, kid) {
+				out = append(out, kid)
+			}
 		}
 	}
 	return out, nil
