@@ -190,6 +190,9 @@ func (x *Index) put(ctx context.Context, k string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", k, err)
 	}
+	if len(b) > MaxManifest {
+		return fmt.Errorf("write %s: record has %d bytes, at most %d are read", k, len(b), MaxManifest)
+	}
 	if _, err := x.c.Put(ctx, k, b, store.PutOptions{}); err != nil {
 		return fmt.Errorf("write %s: %w", k, err)
 	}

@@ -60,6 +60,7 @@ func Walk(ctx context.Context, r Reader, id string, entries []string, o Options)
 		tagNames:   map[*hls.KeyTag]tagName{},
 
 		contextual: map[string]bool{},
+		tsMaps:     map[string]bool{},
 		inits:      map[string]*cenc.Init{},
 	}
 	for _, e := range entries {
@@ -105,6 +106,7 @@ type walker struct {
 	views    []view
 	// contextual playlists take variables from the one that leads to them.
 	contextual map[string]bool
+	tsMaps     map[string]bool
 	refusals   map[Refusal]bool
 }
 

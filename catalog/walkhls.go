@@ -34,7 +34,7 @@ func (w *walker) playlist(ctx context.Context, k string, b []byte, c Context, en
 			w.gap(ctx, k, s)
 		}
 	}
-	format, tag := inPlaylist(p)
+	format, tag := w.inPlaylist(ctx, k, p)
 	if format != Clear {
 		return w.segments(ctx, k, p, format, tag)
 	}
@@ -70,7 +70,7 @@ func (w *walker) sameContext(k string, was, now Context) {
 
 // inPlaylist is the format of a media playlist whose tags have the keys of whole
 // segments, and the first tag that says so; Clear where there is none.
-func inPlaylist(p *hls.Playlist) (Format, *hls.KeyTag) {
+func (w *walker) inPlaylist(ctx context.Context, k string, p *hls.Playlist) (Format, *hls.KeyTag) {
 	for _, s := range p.Segments {
 		if s.Gap {
 			continue
@@ -84,13 +84,38 @@ func inPlaylist(p *hls.Playlist) (Format, *hls.KeyTag) {
 				switch {
 				case kt.Method == hls.MethodAES128:
 					return AES128, kt
-				case kt.Method == hls.MethodSampleAES && s.Map == nil:
+				case kt.Method == hls.MethodSampleAES && (s.Map == nil || w.isTS(ctx, k, s.Map)):
 					return SampleAES, kt
 				}
 			}
 		}
 	}
 	return Clear, nil
+}
+
+// isTS reports an init section that is MPEG-2 TS, by its sync byte: the program
+// tables of an I-frame playlist (RFC 8216 §4.3.3.6).
+func (w *walker) isTS(ctx context.Context, k string, m *hls.InitSection) bool {
+	object, err := w.resolve(k, m.URI)
+	if err != nil {
+		return false
+	}
+	at := int64(0)
+	if m.Range != nil {
+		at = m.Range.Offset
+	}
+	id := fmt.Sprintf("%d@%s", at, object)
+	ts, known := w.tsMaps[id]
+	if known {
+		return ts
+	}
+	o, err := w.list.stat(ctx, object)
+	var b [1]byte
+	if err == nil && at < o.Size {
+		_, err = rangeReader(ctx, w.list.r, o).ReadAt(b[:], at)
+	}
+	w.tsMaps[id] = err == nil && b[0] == 0x47
+	return w.tsMaps[id]
 }
 
 func (w *walker) multivariant(ctx context.Context, k string, p *hls.Playlist) error {
@@ -137,7 +162,7 @@ func (w *walker) hlsSegment(ctx context.Context, k string, s hls.MediaSegment) e
 	if s.Gap {
 		return nil
 	}
-	if s.Map == nil {
+	if s.Map == nil || w.isTS(ctx, k, s.Map) {
 		return w.media(ctx, k, s.URI, w.playlistTrack(k, Clear, ""))
 	}
 	initKey, err := w.resolve(k, s.Map.URI)
@@ -187,7 +212,13 @@ func (w *walker) segments(ctx context.Context, k string, p *hls.Playlist, f Form
 			// An init section has no number of its own: its IV is explicit, or the
 			// playlist is refused (RFC 8216 §4.3.2.5).
 			init := hls.MediaSegment{URI: s.Map.URI, Line: s.Map.Line, Range: s.Map.Range, Keys: s.Map.Keys}
-			if err := w.listed(ctx, k, t, init, false); err != nil {
+			if f == SampleAES { // its program tables are never encrypted
+				init.Keys = nil
+				if init.Range != nil {
+					init.Keys = s.Keys // of the segment that it is a part of
+				}
+			}
+			if err := w.listed(ctx, k, t, init, f == SampleAES); err != nil {
 				return err
 			}
 		}

@@ -23,7 +23,8 @@ func walk(t *testing.T, playlists map[string]string, o catalog.Options) *catalog
 	t.Helper()
 	dir := t.TempDir()
 	for name, size := range objects {
-		write(t, filepath.Join(dir, name), strings.Repeat("x", size))
+		// G is the sync byte of MPEG-2 TS.
+		write(t, filepath.Join(dir, name), strings.Repeat("G", size))
 	}
 	for name, text := range playlists {
 		if !strings.Contains(text, "EXT-X-STREAM-INF") {
@@ -59,6 +60,7 @@ func write(t *testing.T, name, text string) {
 const (
 	keyLine  = `#EXT-X-KEY:METHOD=AES-128,URI="key.bin",IV=0x00000000000000000000000000000001` + "\n"
 	k2Line   = `#EXT-X-KEY:METHOD=AES-128,URI="k2.bin",IV=0x00000000000000000000000000000002` + "\n"
+	saesLine = `#EXT-X-KEY:METHOD=SAMPLE-AES,URI="key.bin",IV=0x00000000000000000000000000000001` + "\n"
 	noneLine = "#EXT-X-KEY:METHOD=NONE\n"
 )
 
@@ -134,6 +136,7 @@ func TestIFrameRanges(t *testing.T) {
 		"of nothing":     {keyLine + "#EXTINF:4,\n1.ts", iframes(keyLine, ranged("10@40")), "no playlist lists as a segment"},
 		"another key":    {keyLine + "#EXTINF:4,\nall.ts", iframes(k2Line, ranged("33@5")), "another key than the segment around it"},
 		"past the end":   {keyLine + "#EXTINF:4,\nall.ts", iframes(keyLine, ranged("33@80")), "goes past its end"},
+		"with tables":    {saesLine + "#EXTINF:4,\nall.ts", iframes(saesLine, `#EXT-X-MAP:URI="all.ts",BYTERANGE="12@0"`+"\n"+ranged("33@5")), ""},
 		"whole segments": {keyLine + "#EXTINF:4,\nall.ts", iframes(keyLine, "#EXTINF:4,\nall.ts"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
