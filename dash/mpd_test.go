@@ -166,6 +166,7 @@ func TestUnsupportedByElementAndLine(t *testing.T) {
 		{"no media", document(`<SegmentTemplate initialization="i"/><Representation id="r"/>`), "without media"},
 		{"no duration", strings.Replace(document(tmpl+`<Representation id="r"/>`), "mediaPresentationDuration", "x", 1), "its Period none"},
 		{"repeat without end", strings.Replace(document(`<SegmentTemplate media="$Time$"><SegmentTimeline><S d="1" r="-1"/></SegmentTimeline></SegmentTemplate><Representation id="r"/>`), "mediaPresentationDuration", "x", 1), "repeats to the end"},
+		{"absolute by its id", document(`<SegmentTemplate media="$RepresentationID$/$Number$"/><Representation/>`), "makes an absolute reference"},
 		{"bitstream switching", document(`<SegmentTemplate media="$Number$" bitstreamSwitching="b"/><Representation id="r"/>`), "SegmentTemplate with bitstreamSwitching"},
 		{"index that is media", document(`<SegmentTemplate media="$Number$" duration="1" index="./$Number$"/><Representation id="r"/>`), "index that names the media"},
 		{"two init sections", document(`<SegmentTemplate media="$Number$" initialization="i"><Initialization sourceURL="j"/></SegmentTemplate><Representation id="r"/>`), "initialization and Initialization"},

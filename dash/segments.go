@@ -17,6 +17,13 @@ func (r *reader) templates(in scope, rep *Representation, p period) error {
 	if rep.media, err = r.templateAttr(in, "media"); err != nil {
 		return err
 	}
+	for _, t := range []*templateAttr{rep.init, rep.media} {
+		if t != nil && isAbsolute(t.template.expand(rep, segmentID{})) != isAbsolute(t.value) {
+			// A template that moves would lead elsewhere than what it expands to.
+			r.refuse(t.at.start, "Representation %q makes an absolute reference of its template", rep.ID)
+			return nil
+		}
+	}
 	if t := rep.init; t != nil {
 		if t.template.has(number) || t.template.has(timeID) || t.template.has(subNumber) {
 			return r.fail(ErrMalformed, t.at.start, "initialization has a segment's identifier")
