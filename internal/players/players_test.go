@@ -127,14 +127,13 @@ func (w *tab) seek(t *testing.T, frame int, within float64) {
 }
 
 // showsNothing waits until a player that has the old key gives up: it must have
-// had the media, and must not have shown the frame.
+// had the media, and must not have shown a frame of it, whichever.
 func (w *tab) showsNothing(t *testing.T, s *site) {
 	t.Helper()
-	const want = 27
-	w.seek(t, want, 0.5)
+	w.seek(t, segmentFrames/2, 0.5)
 	shown := func() bool {
-		got, err := w.counter(t)
-		return err == nil && got >= want-1 && got <= want+1
+		_, err := w.counter(t)
+		return err == nil
 	}
 	failed := until(patience, func() bool {
 		if shown() {
@@ -144,7 +143,7 @@ func (w *tab) showsNothing(t *testing.T, s *site) {
 	})
 	requests := s.take()
 	if !failed {
-		t.Errorf("the player neither shows a right frame nor gives up: %+v", w.state(t))
+		t.Errorf("the player neither shows a frame nor gives up: %+v", w.state(t))
 	}
 	if !slices.ContainsFunc(requests, isSegment) {
 		t.Errorf("the player gave up before it asked for a segment: %q: %+v", requests, w.state(t))
