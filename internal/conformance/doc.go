@@ -7,6 +7,8 @@
 // file, each by itself. Protected MP4 must be rekeyed. It is judged twice: our
 // own decryption of the new media, with what says that it is encrypted taken
 // out by names alone, must be the clear media to FFmpeg; and FFmpeg's own
-// decryption must be, wherever it reads the old media. AES-128 segments are
-// judged by OpenSSL.
+// decryption must be, wherever it reads the old media. AES-128 is judged by
+// OpenSSL, message by message, and by FFmpeg over HTTP; SAMPLE-AES in MPEG-2 TS by
+// FFmpeg, packet by packet; then both are rotated and judged once more. Manifests
+// may differ in keys, references and byte ranges alone. No asset may be refused.
 package conformance

@@ -100,6 +100,12 @@ func run(t testing.TB, in io.Reader, name string, args ...string) []string {
 
 func try(t testing.TB, in io.Reader, name string, args ...string) ([]string, error) {
 	t.Helper()
+	out, err := output(t, in, name, args...)
+	return strings.Fields(string(out)), err
+}
+
+func output(t testing.TB, in io.Reader, name string, args ...string) ([]byte, error) {
+	t.Helper()
 	c := exec.CommandContext(t.Context(), name, args...)
 	c.Stdin = in
 	var errs bytes.Buffer
@@ -108,7 +114,7 @@ func try(t testing.TB, in io.Reader, name string, args ...string) ([]string, err
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %s", name, err, &errs)
 	}
-	return strings.Fields(string(out)), nil
+	return out, nil
 }
 
 // Tree is the SHA-256 of every file under a folder, by its path.
