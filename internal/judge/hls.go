@@ -3,6 +3,8 @@ package judge
 import (
 	"bytes"
 	"cmp"
+	"crypto/aes"
+	"crypto/cipher"
 	"maps"
 	"os"
 	"path"
@@ -145,6 +147,10 @@ func (h *HLS) messages(t testing.TB) {
 	joined := map[string]map[int64][]byte{}
 	for _, name := range slices.Sorted(maps.Keys(h.after)) {
 		for i, p := range h.after[name].pieces {
+			// Under AES-128 no length changes: nor may a range.
+			if old := h.old[name].pieces[i]; p.method != "SAMPLE-AES" && (old.offset != p.offset || old.length != p.length) {
+				t.Errorf("%s: %s was %s", name, p, old)
+			}
 			switch {
 			case p.part || p.method != "" && p.method != "AES-128":
 				samples[Logical(p.object)] = true
@@ -220,7 +226,8 @@ func (h *HLS) message(t testing.TB, old, p piece) []byte {
 	return b
 }
 
-// opens tells whether the old key makes the same of the new object.
+// opens tells whether the old key makes the same of the new object: by the
+// standard library, for there is no need of another program to see it fail.
 func (h *HLS) opens(t testing.TB, old, p piece, clear []byte) bool {
 	t.Helper()
 	k, err := keyBytes(h.Before, old.key)
@@ -233,8 +240,13 @@ func (h *HLS) opens(t testing.TB, old, p piece, clear []byte) bool {
 		t.Error(err)
 		return false
 	}
-	b, err := openssl(t, k, old.iv[:], stored, true)
-	return err == nil && bytes.Equal(b, clear)
+	block, err := aes.NewCipher(k)
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	cipher.NewCBCDecrypter(block, old.iv[:]).CryptBlocks(stored, stored)
+	return bytes.HasPrefix(stored, clear)
 }
 
 // view compares a sub-range of an I-frame playlist with the same range of the
