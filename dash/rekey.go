@@ -86,7 +86,7 @@ func respell(list string, ch key.Changes) string {
 		list = list[end:]
 		if kid, err := key.ParseKID(token); err == nil {
 			if c, ok := ch[kid]; ok {
-				token = spellLike(token, c.NewKID)
+				token = key.SpellLike(token, c.NewKID)
 			}
 		}
 		b.WriteString(token)
@@ -96,17 +96,3 @@ func respell(list string, ch key.Changes) string {
 
 func blank(c rune) bool    { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 func notBlank(c rune) bool { return !blank(c) }
-
-func spellLike(old string, kid key.KID) string {
-	digits := kid.String()
-	if old != strings.ToLower(old) {
-		digits = strings.ToUpper(digits)
-	}
-	b := []byte(old)
-	for i, c := range b {
-		if c != '-' {
-			b[i], digits = digits[0], digits[1:]
-		}
-	}
-	return string(b)
-}

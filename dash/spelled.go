@@ -104,7 +104,7 @@ func respellText(text string, change func(key.KID) (key.KID, bool)) (out, rest s
 	}
 	var to, left strings.Builder
 	for i := 0; i < len(text); {
-		kid, length := spelledAt(text, i)
+		kid, length := key.SpelledAt(text, i)
 		now, ok := key.KID{}, false
 		if length > 0 {
 			now, ok = change(kid)
@@ -115,45 +115,12 @@ func respellText(text string, change func(key.KID) (key.KID, bool)) (out, rest s
 			left.WriteString(text[i : i+length])
 		} else {
 			n++
-			to.WriteString(spellLike(text[i:i+length], now))
+			to.WriteString(key.SpellLike(text[i:i+length], now))
 			left.WriteByte('|') // no digit: what stood around it stays apart
 		}
 		i += length
 	}
 	return to.String(), left.String(), n
-}
-
-// spelledAt reads a KID in hex that begins at i and is no part of a longer run of
-// digits; its length is 0 where there is none.
-func spelledAt(s string, i int) (key.KID, int) {
-	if !isHex(s[i]) || i > 0 && isHex(s[i-1]) {
-		return key.KID{}, 0
-	}
-	for _, n := range []int{hexKID, uuidKID} {
-		if len(s)-i < n || len(s)-i > n && isHex(s[i+n]) || !shaped(s[i:i+n]) {
-			continue
-		}
-		if kid, err := key.ParseKID(s[i : i+n]); err == nil {
-			return kid, n
-		}
-	}
-	return key.KID{}, 0
-}
-
-// shaped reports hex digits alone, or in a UUID's length with its dashes (RFC
-// 9562 §4).
-func shaped(s string) bool {
-	for i := range len(s) {
-		dash := len(s) == uuidKID && (i == 8 || i == 13 || i == 18 || i == 23)
-		if dash != (s[i] == '-') || !dash && !isHex(s[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func isHex(c byte) bool {
-	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f'
 }
 
 // spellings are the texts that name KIDs: in hex and base64, as they are and in
@@ -223,6 +190,10 @@ func (s spellings) within(text string) bool {
 
 // standard spells base64url as base64 (RFC 4648 §5).
 func standard(s string) string { return strings.NewReplacer("-", "+", "_", "/").Replace(s) }
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f'
+}
 
 func isBase64(c byte) bool {
 	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '+' || c == '/' || c == '-' || c == '_'

@@ -109,7 +109,7 @@ func RekeyKeyID(k *KeyTag, ch key.Changes) (string, error) {
 		return "", err
 	}
 	if c, ok := ch[kid]; ok {
-		return k.KeyID[:2] + spellLike(k.KeyID[2:], c.NewKID), nil
+		return k.KeyID[:2] + key.SpellLike(k.KeyID[2:], c.NewKID), nil
 	}
 	return "", nil
 }

@@ -10,13 +10,8 @@ import (
 	"github.com/seed-6133abe0/rekey/key"
 )
 
-// How long a KID is in text: 32 hex digits, with the four dashes of a UUID, and
-// base64 without padding.
-const (
-	hexKID    = 32
-	uuidKID   = 36
-	base64KID = 22
-)
+// base64KID is how long a KID is in base64 without padding.
+const base64KID = 22
 
 // rekeySpelled returns the URI with every KID of ch that it spells in hex
 // replaced by the new one; empty where it stays.
@@ -24,7 +19,7 @@ func rekeySpelled(k *KeyTag, ch key.Changes) (string, error) {
 	var out, rest strings.Builder
 	changed := false
 	for i := 0; i < len(k.URI); {
-		kid, n := spelledAt(k.URI, i)
+		kid, n := key.SpelledAt(k.URI, i)
 		now, ok := newName(kid, ch)
 		if n == 0 || !ok {
 			n = max(n, 1)
@@ -32,7 +27,7 @@ func rekeySpelled(k *KeyTag, ch key.Changes) (string, error) {
 			rest.WriteString(k.URI[i : i+n])
 		} else {
 			changed = true
-			out.WriteString(spellLike(k.URI[i:i+n], now))
+			out.WriteString(key.SpellLike(k.URI[i:i+n], now))
 			rest.WriteByte('|') // no digit: what stood around it stays apart
 		}
 		i += n
@@ -142,54 +137,6 @@ func refuseClearKey(k *KeyTag, doc []byte, ch key.Changes) error {
 
 func isBase64URL(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '_'
-}
-
-// spelledAt reads a KID in hex that begins at i and is no part of a longer run of
-// digits; its length is 0 where there is none.
-func spelledAt(s string, i int) (key.KID, int) {
-	if !isHex(s[i]) || i > 0 && isHex(s[i-1]) {
-		return key.KID{}, 0
-	}
-	for _, n := range []int{hexKID, uuidKID} {
-		if len(s)-i < n || len(s)-i > n && isHex(s[i+n]) || !shaped(s[i:i+n]) {
-			continue
-		}
-		if kid, err := key.ParseKID(s[i : i+n]); err == nil {
-			return kid, n
-		}
-	}
-	return key.KID{}, 0
-}
-
-// shaped reports hex digits alone, or in a UUID's length with its dashes (RFC
-// 9562 §4).
-func shaped(s string) bool {
-	for i := range len(s) {
-		if len(s) == uuidKID && (i == 8 || i == 13 || i == 18 || i == 23) {
-			if s[i] != '-' {
-				return false
-			}
-		} else if !isHex(s[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func isHex(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
-}
-
-// spellLike writes kid as old is written: dashes and case of the digits.
-func spellLike(old string, kid key.KID) string {
-	digits := kid.String()
-	if len(old) == uuidKID {
-		digits = kid.UUID()
-	}
-	if old != strings.ToLower(old) {
-		digits = strings.ToUpper(digits)
-	}
-	return digits
 }
 
 // isAbsolute reports a URI that no playlist's place changes: with a scheme, or a
