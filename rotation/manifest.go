@@ -24,50 +24,50 @@ type rewriter struct {
 	grown map[string][]journal.Growth
 }
 
-func (r rewriter) rewrite(m journal.Move, b []byte) ([]byte, error) {
+func (rw rewriter) rewrite(m journal.Move, b []byte) ([]byte, error) {
 	if m.Kind == catalog.DASH {
-		return r.rewriteMPD(m, b)
+		return rw.rewriteMPD(m, b)
 	}
-	return r.rewritePlaylist(m, b)
+	return rw.rewritePlaylist(m, b)
 }
 
-func (r rewriter) rewritePlaylist(m journal.Move, b []byte) ([]byte, error) {
+func (rw rewriter) rewritePlaylist(m journal.Move, b []byte) ([]byte, error) {
 	p, err := hls.ParseWith(m.From, b, m.Context.HLS())
 	if err != nil {
 		return nil, err
 	}
 	return p.Edit(func(ref hls.Ref) (hls.Replacement, error) {
 		if ref.Key != nil {
-			return r.keyTag(m, ref)
+			return rw.keyTag(m, ref)
 		}
 		if ref.URI == "" {
 			return hls.Replacement{}, nil
 		}
-		return hls.Replacement{URI: r.moved(m, ref), Range: r.shifted(m, ref)}, nil
+		return hls.Replacement{URI: rw.moved(m, ref), Range: rw.shifted(m, ref)}, nil
 	})
 }
 
 // keyTag names the new key: by the URI that leads to it, or as the key system
 // wants it.
-func (r rewriter) keyTag(m journal.Move, ref hls.Ref) (hls.Replacement, error) {
-	uri, outside := r.keyURIs[ref.Key.URI]
+func (rw rewriter) keyTag(m journal.Move, ref hls.Ref) (hls.Replacement, error) {
+	uri, outside := rw.keyURIs[ref.Key.URI]
 	if !outside && !ref.Key.LeadsToKey() {
-		out, _, err := hls.RekeyKeyTag(ref.Key, r.changes)
+		out, _, err := hls.RekeyKeyTag(ref.Key, rw.changes)
 		return out, err
 	}
-	id, err := hls.RekeyKeyID(ref.Key, r.changes)
+	id, err := hls.RekeyKeyID(ref.Key, rw.changes)
 	if err != nil {
 		return hls.Replacement{}, err
 	}
 	if !outside {
-		uri = r.moved(m, ref)
+		uri = rw.moved(m, ref)
 	}
 	return hls.Replacement{URI: uri, KeyID: id}, nil
 }
 
 // moved is the reference's new text, its variables filled in; empty where it stays.
-func (r rewriter) moved(m journal.Move, ref hls.Ref) string {
-	now := newRef(r.space, m.From, m.To, ref.Target, r.moves)
+func (rw rewriter) moved(m journal.Move, ref hls.Ref) string {
+	now := newRef(rw.space, m.From, m.To, ref.Target, rw.moves)
 	if now == ref.Target {
 		return ""
 	}
@@ -76,15 +76,15 @@ func (r rewriter) moved(m journal.Move, ref hls.Ref) string {
 
 // shifted is where a sub-range lies in the new object; nil where it lies where it
 // did.
-func (r rewriter) shifted(m journal.Move, ref hls.Ref) *hls.ByteRange {
+func (rw rewriter) shifted(m journal.Move, ref hls.Ref) *hls.ByteRange {
 	if ref.Range == nil {
 		return nil
 	}
-	k, err := r.space.Resolve(m.From, ref.Target)
-	if err != nil || len(r.grown[k]) == 0 {
+	k, err := rw.space.Resolve(m.From, ref.Target)
+	if err != nil || len(rw.grown[k]) == 0 {
 		return nil
 	}
-	return shift(*ref.Range, r.grown[k])
+	return shift(*ref.Range, rw.grown[k])
 }
 
 // shift moves the ends of a range by what was inserted up to them: an insertion
