@@ -10,9 +10,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/seed-6133abe0/rekey/key"
 )
+
+// LocalScheme is what the ids of local KEKs begin with.
+const LocalScheme = "local"
 
 // HKDF info labels (RFC 5869 §3.2). One label, one key: a label is never used
 // for a second purpose, and never changes.
@@ -28,74 +33,143 @@ const (
 	wrappedSize = 1 + 12 + 16 + 16
 )
 
-// Local wraps under a KEK derived from a master key in a file. It is safe for
-// concurrent use and prints as its id.
-type Local struct {
-	id   string
-	aead cipher.AEAD
+// LocalOptions set up a Local.
+type LocalOptions struct {
+	// Path is the file of the first master key. Others that Create makes, and
+	// the states of all, lie beside it in the folder Path + ".d".
+	Path string
+	// Passphrase, if set, is asked for what the files are sealed under; fresh
+	// says that a new one is being chosen. The bytes are cleared after use. Zero:
+	// new files are not sealed, and sealed ones do not open.
+	Passphrase func(file string, fresh bool) ([]byte, error)
+	// DestroyAfter is the time from ScheduleDestruction to the end. Zero: 7 days.
+	DestroyAfter time.Duration
+	// Clock tells when a destruction is due. Zero: the system's.
+	Clock func() time.Time
 }
 
-// OpenLocal reads the master key file at path, which only its owner may read
-// (else ErrMasterFile). If there is none a new master key is written there
-// first, in mode 0600 and never over another file. Whoever loses the file loses
-// every key wrapped under it.
-func OpenLocal(path string) (*Local, error) {
-	m, err := readMaster(path)
+// Local wraps under KEKs derived from master keys in files. It is safe for
+// concurrent use, also by many processes.
+//
+// To disable or to schedule the destruction of a local KEK is an operational
+// stop, not a boundary: it is a file beside the master key, and whoever can read
+// the one can remove the other.
+type Local struct {
+	o    LocalOptions
+	mu   sync.Mutex
+	open map[string]cipher.AEAD // by KEK id
+}
+
+// NewLocal opens no file and makes none.
+func NewLocal(o LocalOptions) *Local {
+	if o.DestroyAfter == 0 {
+		o.DestroyAfter = 7 * 24 * time.Hour
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	return &Local{o: o, open: map[string]cipher.AEAD{}}
+}
+
+// Primary is the KEK of the file at Path. If there is none a new master key is
+// written there first, in mode 0600 and never over another file. Whoever loses
+// the file loses every key wrapped under it. A file that others may read, or
+// that is no master key, is ErrMasterFile.
+func (l *Local) Primary(ctx context.Context) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", fmt.Errorf("open local KEK: %w", err)
+	}
+	m, err := l.read(l.o.Path)
 	if isMissing(err) {
-		if err = createMaster(path); err == nil {
-			m, err = readMaster(path)
+		if _, err = l.make(l.o.Path, true); err == nil {
+			m, err = l.read(l.o.Path)
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open local KEK: %w", err)
+		return "", fmt.Errorf("open local KEK: %w", err)
 	}
 	defer clear(m[:])
-	return newLocal(m)
+	return l.keep(m)
 }
 
-func newLocal(m *master) (*Local, error) {
-	id, err := m.id()
-	if err != nil {
-		return nil, err
+// keep sets up the wrap key of a master key.
+func (l *Local) keep(m *master) (kek string, err error) {
+	if kek, err = m.id(); err != nil {
+		return "", err
 	}
 	wrapKey, err := m.derive(labelWrap)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer clear(wrapKey)
 	block, err := aes.NewCipher(wrapKey)
 	if err != nil {
-		return nil, fmt.Errorf("set up wrap key: %w", err)
+		return "", fmt.Errorf("set up wrap key: %w", err)
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
 	if err != nil {
-		return nil, fmt.Errorf("set up wrap key: %w", err)
+		return "", fmt.Errorf("set up wrap key: %w", err)
 	}
-	return &Local{id: id, aead: aead}, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open[kek] = aead
+	return kek, nil
 }
 
-// ID is "local:" and 8 hex digits. They come from the master key through a
-// label of their own and a hash, and tell nothing of the wrap key.
-func (l *Local) ID() string { return l.id }
+// use is the wrap key of a KEK that is enabled.
+func (l *Local) use(kek string) (cipher.AEAD, error) {
+	d, file, err := l.look(kek)
+	if err != nil {
+		return nil, err
+	}
+	if d.State != KEKEnabled {
+		return nil, fmt.Errorf("%w: %s is %s", ErrDisabled, kek, d.State)
+	}
+	l.mu.Lock()
+	aead, ok := l.open[kek]
+	l.mu.Unlock()
+	if ok {
+		return aead, nil
+	}
+	m, err := l.read(file)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDenied, err)
+	}
+	defer clear(m[:])
+	if _, err := l.keep(m); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDenied, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open[kek], nil
+}
 
 // Wrap encrypts k for kid. Each call gives other bytes.
-func (l *Local) Wrap(ctx context.Context, kid key.KID, k key.ContentKey) ([]byte, error) {
+func (l *Local) Wrap(ctx context.Context, kek string, kid key.KID, k key.ContentKey) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("wrap key %s: %w", kid, err)
 	}
 	if k.IsZero() {
 		return nil, fmt.Errorf("wrap key %s: %w: no key given", kid, ErrDenied)
 	}
+	aead, err := l.use(kek)
+	if err != nil {
+		return nil, fmt.Errorf("wrap key %s: %w", kid, err)
+	}
 	raw := k.RevealSecretBytes()
 	defer clear(raw[:])
 	out := make([]byte, 1, wrappedSize)
 	out[0] = wrapVersion
-	return l.aead.Seal(out, nil, raw[:], l.aad(kid)), nil
+	return aead.Seal(out, nil, raw[:], localAAD(kek, kid)), nil
 }
 
 // Unwrap decrypts what Wrap made for the same kid; anything else is ErrMismatch.
-func (l *Local) Unwrap(ctx context.Context, kid key.KID, wrapped []byte) (key.ContentKey, error) {
+func (l *Local) Unwrap(ctx context.Context, kek string, kid key.KID, wrapped []byte) (key.ContentKey, error) {
 	if err := ctx.Err(); err != nil {
+		return key.ContentKey{}, fmt.Errorf("unwrap key %s: %w", kid, err)
+	}
+	aead, err := l.use(kek)
+	if err != nil {
 		return key.ContentKey{}, fmt.Errorf("unwrap key %s: %w", kid, err)
 	}
 	if len(wrapped) != wrappedSize {
@@ -104,32 +178,34 @@ func (l *Local) Unwrap(ctx context.Context, kid key.KID, wrapped []byte) (key.Co
 	if wrapped[0] != wrapVersion {
 		return key.ContentKey{}, fmt.Errorf("unwrap key %s: %w: format version %d, want %d", kid, ErrMismatch, wrapped[0], wrapVersion)
 	}
-	raw, err := l.aead.Open(nil, nil, wrapped[1:], l.aad(kid))
+	raw, err := aead.Open(nil, nil, wrapped[1:], localAAD(kek, kid))
 	if err != nil {
-		return key.ContentKey{}, fmt.Errorf("unwrap key %s under %s: %w", kid, l.id, ErrMismatch)
+		return key.ContentKey{}, fmt.Errorf("unwrap key %s under %s: %w", kid, kek, ErrMismatch)
 	}
 	defer clear(raw)
 	return key.ContentKeyFromBytes(raw)
 }
 
-func (l *Local) aad(kid key.KID) []byte {
-	c := Context(l.id, kid)
+// localAAD binds the KEK's id and the format besides the context.
+func localAAD(kek string, kid key.KID) []byte {
+	c := Context(kid)
+	c["kek"] = kek
 	c["format"] = fmt.Sprintf("local/%d", wrapVersion)
-	return canonical(c)
+	return Canonical(c)
 }
 
-// String is the KEK's id.
-func (l *Local) String() string { return l.id }
+// String is the path of the first file.
+func (l *Local) String() string { return LocalScheme + ":" + l.o.Path }
 
-// GoString is the KEK's id.
-func (l *Local) GoString() string { return l.id }
+// GoString is the path of the first file.
+func (l *Local) GoString() string { return l.String() }
 
-// Format prints the KEK's id for every verb: the AEAD inside holds the expanded
-// wrap key.
-func (l *Local) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, l.id) }
+// Format prints the path for every verb: the AEADs inside hold expanded wrap
+// keys.
+func (l *Local) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, l.String()) }
 
-// LogValue makes slog print the KEK's id.
-func (l *Local) LogValue() slog.Value { return slog.StringValue(l.id) }
+// LogValue makes slog print the path.
+func (l *Local) LogValue() slog.Value { return slog.StringValue(l.String()) }
 
 // derive expands the master key for one label (RFC 5869; no salt: the master is
 // uniformly random).
@@ -147,5 +223,5 @@ func (m *master) id() (string, error) {
 		return "", err
 	}
 	sum := sha256.Sum256(b)
-	return "local:" + hex.EncodeToString(sum[:4]), nil
+	return LocalScheme + ":" + hex.EncodeToString(sum[:4]), nil
 }

@@ -14,26 +14,41 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/kms/kmstest"
 )
 
-func openLocal(t *testing.T, path string) *kms.Local {
+func primary(t *testing.T, path string) string {
 	t.Helper()
-	l, err := kms.OpenLocal(path)
+	kek, err := kms.NewLocal(kms.LocalOptions{Path: path}).Primary(t.Context())
 	if err != nil {
-		t.Fatalf("OpenLocal: %v", err)
+		t.Fatalf("Primary: %v", err)
 	}
-	return l
+	return kek
 }
 
 func TestLocalConforms(t *testing.T) {
-	dir := t.TempDir()
-	kmstest.Run(t, func(t *testing.T, name string) kmstest.Provider {
-		return openLocal(t, filepath.Join(dir, name, "master"))
-	})
+	for name, ask := range map[string]func(string, bool) ([]byte, error){
+		"Clear":  nil,
+		"Sealed": func(string, bool) ([]byte, error) { return []byte("correct horse battery"), nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var later time.Duration
+			path := filepath.Join(t.TempDir(), "master")
+			kmstest.Run(t, kmstest.Target{
+				Open: func(*testing.T) kms.Provider {
+					return kms.NewLocal(kms.LocalOptions{
+						Path: path, Passphrase: ask,
+						Clock: func() time.Time { return time.Now().Add(later) },
+					})
+				},
+				Later: func(d time.Duration) { later += d },
+			})
+		})
+	}
 }
 
 // TestLocalUnderFIPS runs this test binary again with the Go Cryptographic
@@ -49,14 +64,14 @@ func TestLocalUnderFIPS(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestLocal", "-test.v")
 	cmd.Env = append(os.Environ(), "GODEBUG=fips140=only")
 	out, err := cmd.CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestLocalConforms/RoundTrip")) {
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestLocalConforms/Sealed/RoundTrip")) {
 		t.Fatalf("under fips140=only: %v\n%s", err, out)
 	}
 }
 
 func TestLocalMasterFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "deep", "master")
-	id := openLocal(t, path).ID()
+	id := primary(t, path)
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
@@ -74,20 +89,20 @@ func TestLocalMasterFile(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
 		t.Errorf("%d files beside the master key, %v", len(left)-1, err)
 	}
-	if after := openLocal(t, path).ID(); after != id {
+	if after := primary(t, path); after != id {
 		t.Errorf("opened again: %s, was %s", after, id)
 	}
 	if err := os.WriteFile(path, bytes.TrimSuffix(b, []byte("\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if after := openLocal(t, path).ID(); after != id {
+	if after := primary(t, path); after != id {
 		t.Errorf("without a last line feed: %s, was %s", after, id)
 	}
 }
 
 func TestLocalRefusesMasterFile(t *testing.T) {
 	good := filepath.Join(t.TempDir(), "master")
-	openLocal(t, good)
+	primary(t, good)
 	line, err := os.ReadFile(good)
 	if err != nil {
 		t.Fatal(err)
@@ -123,9 +138,9 @@ func TestLocalRefusesMasterFile(t *testing.T) {
 			if err := os.Chmod(path, tt.mode); err != nil {
 				t.Fatal(err)
 			}
-			_, err := kms.OpenLocal(path)
+			_, err := kms.NewLocal(kms.LocalOptions{Path: path}).Primary(t.Context())
 			if !errors.Is(err, kms.ErrMasterFile) {
-				t.Fatalf("OpenLocal: %v, want ErrMasterFile", err)
+				t.Fatalf("Primary: %v, want ErrMasterFile", err)
 			}
 			if !strings.Contains(err.Error(), path) {
 				t.Errorf("the error does not name the file: %v", err)
@@ -142,14 +157,14 @@ func TestLocalRefusesMasterFile(t *testing.T) {
 
 func TestLocalRefusesWhatIsNoFile(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := kms.OpenLocal(dir); !errors.Is(err, kms.ErrMasterFile) {
+	if _, err := kms.NewLocal(kms.LocalOptions{Path: dir}).Primary(t.Context()); !errors.Is(err, kms.ErrMasterFile) {
 		t.Errorf("a directory: %v, want ErrMasterFile", err)
 	}
 	fifo := filepath.Join(dir, "fifo")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := kms.OpenLocal(fifo); !errors.Is(err, kms.ErrMasterFile) {
+	if _, err := kms.NewLocal(kms.LocalOptions{Path: fifo}).Primary(t.Context()); !errors.Is(err, kms.ErrMasterFile) {
 		t.Errorf("a FIFO: %v, want ErrMasterFile", err)
 	}
 }
@@ -162,12 +177,12 @@ func TestLocalFirstUseRace(t *testing.T) {
 	ids := make([]string, 16)
 	for i := range ids {
 		wg.Go(func() {
-			l, err := kms.OpenLocal(path)
+			id, err := kms.NewLocal(kms.LocalOptions{Path: path}).Primary(t.Context())
 			if err != nil {
-				t.Errorf("OpenLocal: %v", err)
+				t.Errorf("Primary: %v", err)
 				return
 			}
-			ids[i] = l.ID()
+			ids[i] = id
 		})
 	}
 	wg.Wait()
@@ -184,10 +199,15 @@ func TestLocalFirstUseRace(t *testing.T) {
 // TestLocalPrintsNothing: no formatting, logging or marshalling path shows the
 // wrap key, whose expanded form is inside.
 func TestLocalPrintsNothing(t *testing.T) {
-	l := openLocal(t, filepath.Join(t.TempDir(), "master"))
+	path := filepath.Join(t.TempDir(), "master")
+	l := kms.NewLocal(kms.LocalOptions{Path: path})
+	if _, err := l.Primary(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := "local:" + path
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		if got := fmt.Sprintf(verb, l); got != l.ID() {
-			t.Errorf("%s printed %d characters, want the id only", verb, len(got))
+		if got := fmt.Sprintf(verb, l); got != want {
+			t.Errorf("%s printed %d characters, want the path only", verb, len(got))
 		}
 	}
 	if b, err := json.Marshal(l); err != nil || string(b) != "{}" {
@@ -195,7 +215,7 @@ func TestLocalPrintsNothing(t *testing.T) {
 	}
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("opened", "kek", l)
-	if !strings.Contains(log.String(), `"kek":"`+l.ID()+`"`) {
+	if !strings.Contains(log.String(), `"kek":"`+want+`"`) {
 		t.Errorf("slog: %s", log.String())
 	}
 }
@@ -213,7 +233,7 @@ func TestLocalVectors(t *testing.T) {
 	if err := os.WriteFile(path, src, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l := openLocal(t, path)
+	l := kms.NewLocal(kms.LocalOptions{Path: path})
 	text, err := os.ReadFile(filepath.Join("testdata", "wrapped.hex"))
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +250,7 @@ func TestLocalVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := l.Unwrap(t.Context(), kid, wrapped)
+	got, err := l.Unwrap(t.Context(), primary(t, path), kid, wrapped)
 	if err != nil || !got.Equal(want) {
 		t.Errorf("the wrapped key of testdata does not open: %v", err)
 	}

@@ -10,22 +10,29 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // master is the secret that a Local KEK is derived from.
 type master [32]byte
 
-// A master key file is one line: the header, the KEK id and 64 lower-case hex
-// digits. The header tells a wrong file, the id a damaged one.
+// A master key file is one line. In the clear it is the header, the KEK id and
+// 64 lower-case hex digits:
+//
+//	rekey-master-key-v1 local:0123abcd <64 hex digits>
+//
+// The header tells a wrong file, the id a damaged one. sealed.go has the line of
+// a file that is sealed under a passphrase.
 const (
-	masterHeader   = "rekey-master-key-v1"
-	masterLineSize = len(masterHeader) + 1 + len("local:00000000") + 1 + 64 + 1
+	masterHeader = "rekey-master-key-v1"
+	maxLine      = 512 // bytes
 )
 
 func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// readMaster reads and checks the file. The caller clears what it returns.
-func readMaster(path string) (*master, error) {
+// readLine reads a file that only its owner may read. The caller clears what it
+// returns.
+func readLine(path string) ([]byte, error) {
 	// Stat before Open: opening a FIFO would wait for a writer.
 	if err := checkMode(path, os.Stat); err != nil {
 		return nil, err
@@ -39,17 +46,13 @@ func readMaster(path string) (*master, error) {
 	if err := checkMode(path, func(string) (fs.FileInfo, error) { return f.Stat() }); err != nil {
 		return nil, err
 	}
-	line := make([]byte, masterLineSize+1)
-	defer clear(line)
+	line := make([]byte, maxLine)
 	n, err := io.ReadFull(f, line)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		clear(line)
 		return nil, fmt.Errorf("read master key file: %w", err)
 	}
-	m, err := parseMaster(line[:n])
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return m, nil
+	return line[:n], nil
 }
 
 // checkMode refuses what is not a regular file or not its owner's alone.
@@ -67,21 +70,41 @@ func checkMode(path string, stat func(string) (fs.FileInfo, error)) error {
 	return nil
 }
 
+// headID is the KEK id that a master key file claims, and when it was made.
+func headID(path string) (id string, made time.Time, err error) {
+	line, err := readLine(path)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	defer clear(line)
+	fields := bytes.Split(line, []byte(" "))
+	if len(fields) < 3 || string(fields[0]) != masterHeader && string(fields[0]) != sealedHeader {
+		return "", time.Time{}, fmt.Errorf("%s: %w: does not begin with %s or %s", path, ErrMasterFile, masterHeader, sealedHeader)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	return string(fields[1]), info.ModTime().UTC(), nil
+}
+
 // parseMaster reads the line. A last line feed may be missing: an editor or a
 // secret store may have dropped it.
-func parseMaster(line []byte) (*master, error) {
+func parseMaster(line []byte, ask func() ([]byte, error)) (*master, error) {
 	line = bytes.TrimSuffix(line, []byte("\n"))
-	if len(line) != masterLineSize-1 {
-		return nil, fmt.Errorf("%w: not one line of %d characters", ErrMasterFile, masterLineSize-1)
-	}
 	fields := bytes.Split(line, []byte(" "))
-	if len(fields) != 3 || string(fields[0]) != masterHeader {
-		return nil, fmt.Errorf("%w: does not begin with %s", ErrMasterFile, masterHeader)
+	var m *master
+	var err error
+	switch string(fields[0]) {
+	case masterHeader:
+		m, err = parseClear(fields)
+	case sealedHeader:
+		m, err = parseSealed(fields, ask)
+	default:
+		return nil, fmt.Errorf("%w: does not begin with %s or %s", ErrMasterFile, masterHeader, sealedHeader)
 	}
-	var m master
-	if n, err := hex.Decode(m[:], fields[2]); err != nil || n != len(m) {
-		clear(m[:])
-		return nil, fmt.Errorf("%w: key is not %d hex digits", ErrMasterFile, 2*len(m))
+	if err != nil {
+		return nil, err
 	}
 	id, err := m.id()
 	if err == nil && id != string(fields[1]) {
@@ -91,36 +114,53 @@ func parseMaster(line []byte) (*master, error) {
 		clear(m[:])
 		return nil, err
 	}
+	return m, nil
+}
+
+func parseClear(fields [][]byte) (*master, error) {
+	var m master
+	if len(fields) != 3 || len(fields[2]) != 2*len(m) {
+		return nil, fmt.Errorf("%w: not one line of header, KEK id and %d hex digits", ErrMasterFile, 2*len(m))
+	}
+	if _, err := hex.Decode(m[:], fields[2]); err != nil {
+		clear(m[:])
+		return nil, fmt.Errorf("%w: key is not %d hex digits", ErrMasterFile, 2*len(m))
+	}
 	return &m, nil
 }
 
-// line spells the file. The caller clears it.
+// line spells the file in the clear. The caller clears it.
 func (m *master) line() ([]byte, error) {
 	id, err := m.id()
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, 0, masterLineSize)
+	b := make([]byte, 0, maxLine)
 	b = append(b, masterHeader+" "+id+" "...)
 	b = hex.AppendEncode(b, m[:])
 	return append(b, '\n'), nil
 }
 
-// createMaster writes a new master key at path. The file appears whole or not
-// at all, and on disk before anything is wrapped under it: written and synced
-// under a name of its own in the same directory, then linked, which fails if
-// path exists. Losing that race is no error: the winner's file stands.
-func createMaster(path string) error {
+// createMaster writes a new master key at path, sealed if there is a passphrase;
+// fs.ErrExist where a file stands. The file appears whole or not at all, and on
+// disk before anything is wrapped under it: written and synced under a name of
+// its own in the same directory, then linked, which fails if path exists.
+func createMaster(path string, pass []byte) error {
 	dir := filepath.Dir(path)
 	if err := makeDir(dir); err != nil {
 		return fmt.Errorf("create master key file: %w", err)
 	}
-	temp, err := writeTemp(dir)
+	line, err := newLine(pass)
+	if err != nil {
+		return fmt.Errorf("create master key file: %w", err)
+	}
+	defer clear(line)
+	temp, err := writeTemp(dir, line)
 	if err != nil {
 		return fmt.Errorf("create master key file: %w", err)
 	}
 	defer os.Remove(temp)
-	if err := os.Link(temp, path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Link(temp, path); err != nil {
 		return fmt.Errorf("create master key file: %w", err)
 	}
 	if err := syncDir(dir); err != nil {
@@ -129,22 +169,25 @@ func createMaster(path string) error {
 	return nil
 }
 
-// writeTemp writes and syncs a new master key under a new name in dir, in mode
-// 0600 (os.CreateTemp makes no other).
-func writeTemp(dir string) (name string, err error) {
+// newLine is the line of a new master key.
+func newLine(pass []byte) ([]byte, error) {
 	var m master
 	_, _ = rand.Read(m[:]) // never fails: it crashes the program instead
 	defer clear(m[:])
-	line, err := m.line()
+	if pass != nil {
+		return m.sealedLine(pass)
+	}
+	return m.line()
+}
+
+// writeTemp writes and syncs a file under a new name in dir, in mode 0600
+// (os.CreateTemp makes no other).
+func writeTemp(dir string, body []byte) (name string, err error) {
+	f, err := os.CreateTemp(dir, ".rekey-*")
 	if err != nil {
 		return "", err
 	}
-	defer clear(line)
-	f, err := os.CreateTemp(dir, ".rekey-master-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(line)
+	_, err = f.Write(body)
 	if err == nil {
 		err = f.Sync()
 	}

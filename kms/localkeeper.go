@@ -1,0 +1,256 @@
+package kms
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// localState is the file of one KEK's state, beside the master keys. There is
+// none while the KEK is enabled.
+type localState struct {
+	KEK   string    `json:"kek"`
+	State KEKState  `json:"state"`
+	Due   time.Time `json:"due,omitzero"`
+}
+
+const (
+	keySuffix   = ".key"
+	stateSuffix = ".state"
+	// primaryName is the name of the KEK whose file is at Path.
+	primaryName = "primary"
+)
+
+func (l *Local) folder() string { return l.o.Path + ".d" }
+
+func (l *Local) stateFile(kek string) string {
+	return filepath.Join(l.folder(), strings.TrimPrefix(kek, LocalScheme+":")+stateSuffix)
+}
+
+// Create makes a master key in a file of its own, sealed if there is a
+// passphrase.
+func (l *Local) Create(ctx context.Context, name string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", fmt.Errorf("create local KEK: %w", err)
+	}
+	if err := CheckName(name); err != nil {
+		return "", fmt.Errorf("create local KEK: %w", err)
+	}
+	if name == primaryName {
+		return "", fmt.Errorf("create local KEK: %w: %s is the one at %s", ErrExists, name, l.o.Path)
+	}
+	file := filepath.Join(l.folder(), name+keySuffix)
+	made, err := l.make(file, false)
+	if err != nil {
+		return "", fmt.Errorf("create local KEK %s: %w", name, err)
+	}
+	if !made {
+		return "", fmt.Errorf("create local KEK: %w: %s", ErrExists, name)
+	}
+	m, err := l.read(file)
+	if err != nil {
+		return "", fmt.Errorf("create local KEK %s: %w", name, err)
+	}
+	defer clear(m[:])
+	return l.keep(m)
+}
+
+// Describe also carries out a destruction that is due.
+func (l *Local) Describe(ctx context.Context, kek string) (Description, error) {
+	if err := ctx.Err(); err != nil {
+		return Description{}, fmt.Errorf("describe KEK %s: %w", kek, err)
+	}
+	d, _, err := l.look(kek)
+	if err != nil {
+		return Description{}, fmt.Errorf("describe KEK: %w", err)
+	}
+	return d, nil
+}
+
+// Disable is seen by every process at its next use of the KEK.
+func (l *Local) Disable(ctx context.Context, kek string) error {
+	return l.change(ctx, "disable", kek, localState{State: KEKDisabled})
+}
+
+// Enable is seen by every process at its next use of the KEK.
+func (l *Local) Enable(ctx context.Context, kek string) error {
+	return l.change(ctx, "enable", kek, localState{State: KEKEnabled})
+}
+
+// ScheduleDestruction disables the KEK; the file of its master key is removed at
+// the first call that names the KEK after due. That is no erasure of a disk.
+func (l *Local) ScheduleDestruction(ctx context.Context, kek string) (time.Time, error) {
+	due := l.o.Clock().UTC().Round(0).Add(l.o.DestroyAfter)
+	return due, l.change(ctx, "schedule destruction of", kek, localState{State: KEKPending, Due: due})
+}
+
+func (l *Local) change(ctx context.Context, verb, kek string, to localState) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%s KEK %s: %w", verb, kek, err)
+	}
+	d, _, err := l.look(kek)
+	if err == nil && d.State == KEKDestroyed {
+		err = fmt.Errorf("%w: %s is destroyed", ErrDisabled, kek)
+	}
+	if err == nil {
+		to.KEK = kek
+		err = l.writeState(to)
+	}
+	if err != nil {
+		return fmt.Errorf("%s KEK: %w", verb, err)
+	}
+	return nil
+}
+
+// look finds a KEK's file and state, and destroys what is due.
+func (l *Local) look(kek string) (Description, string, error) {
+	if Scheme(kek) != LocalScheme || strings.ContainsAny(kek, "/\\") {
+		return Description{}, "", fmt.Errorf("%w: %q is no local KEK", ErrNotFound, kek)
+	}
+	s, err := l.readState(kek)
+	if err != nil {
+		return Description{}, "", err
+	}
+	d := Description{KEK: kek, State: s.State}
+	if s.State == KEKDestroyed {
+		return d, "", nil
+	}
+	file, created, err := l.find(kek)
+	if err != nil {
+		return Description{}, "", err
+	}
+	d.Name, d.Created = primaryName, created
+	if file != l.o.Path {
+		d.Name = strings.TrimSuffix(filepath.Base(file), keySuffix)
+	}
+	if s.State == KEKPending {
+		d.Destroys = s.Due
+		if !l.o.Clock().Before(s.Due) {
+			return l.destroy(d, file)
+		}
+	}
+	return d, file, nil
+}
+
+// destroy removes the file first: what is left of a crash in between is a KEK
+// without a file whose destruction is due.
+func (l *Local) destroy(d Description, file string) (Description, string, error) {
+	l.mu.Lock()
+	delete(l.open, d.KEK)
+	l.mu.Unlock()
+	err := os.Remove(file)
+	if err == nil || isMissing(err) {
+		err = l.writeState(localState{KEK: d.KEK, State: KEKDestroyed, Due: d.Destroys})
+	}
+	if err != nil {
+		return Description{}, "", fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	d.State = KEKDestroyed
+	return d, "", nil
+}
+
+// find looks through the heads of the master key files.
+func (l *Local) find(kek string) (file string, made time.Time, err error) {
+	files, err := filepath.Glob(filepath.Join(l.folder(), "*"+keySuffix))
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	var bad error // of a file that cannot be read: perhaps the one
+	for _, f := range append([]string{l.o.Path}, files...) {
+		id, at, err := headID(f)
+		if err != nil && !isMissing(err) {
+			bad = errors.Join(bad, err)
+		}
+		if err == nil && id == kek {
+			return f, at, nil
+		}
+	}
+	if bad != nil {
+		return "", time.Time{}, fmt.Errorf("find %s: %w", kek, bad)
+	}
+	return "", time.Time{}, fmt.Errorf("%w: %s has no file at %s or in %s", ErrNotFound, kek, l.o.Path, l.folder())
+}
+
+func (l *Local) readState(kek string) (localState, error) {
+	file := l.stateFile(kek)
+	b, err := os.ReadFile(file)
+	if isMissing(err) {
+		return localState{KEK: kek, State: KEKEnabled}, nil
+	}
+	var s localState
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	switch {
+	case err != nil: // fail closed: it may have said disabled
+		return s, fmt.Errorf("%w: read state of %s: %w", ErrUnavailable, kek, err)
+	case s.KEK != kek || s.State != KEKEnabled && s.State != KEKDisabled && s.State != KEKPending && s.State != KEKDestroyed:
+		return s, fmt.Errorf("%w: %s is not the state of %s", ErrUnavailable, file, kek)
+	}
+	return s, nil
+}
+
+// writeState replaces the state whole.
+func (l *Local) writeState(s localState) error {
+	if err := makeDir(l.folder()); err != nil {
+		return err
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	temp, err := writeTemp(l.folder(), append(b, '\n'))
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(temp, l.stateFile(s.KEK)); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	return syncDir(l.folder())
+}
+
+// read opens a master key file, asking for its passphrase if it is sealed. The
+// caller clears what it returns.
+func (l *Local) read(file string) (*master, error) {
+	line, err := readLine(file)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(line)
+	m, err := parseMaster(line, func() ([]byte, error) {
+		if l.o.Passphrase == nil {
+			return nil, fmt.Errorf("%w: sealed under a passphrase, and nobody to ask for it", ErrMasterFile)
+		}
+		return l.o.Passphrase(file, false)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return m, nil
+}
+
+// make writes a new master key file; made is false where one stands. quiet: then
+// nobody is asked for a passphrase.
+func (l *Local) make(file string, quiet bool) (made bool, err error) {
+	if _, err := os.Lstat(file); err == nil && quiet {
+		return false, nil
+	}
+	var pass []byte
+	if l.o.Passphrase != nil {
+		if pass, err = l.o.Passphrase(file, true); err != nil {
+			return false, err
+		}
+		defer clear(pass)
+	}
+	err = createMaster(file, pass)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
