@@ -20,6 +20,17 @@ const (
 	KeyExport = "key.export" // a key leaves the ring for a person
 	KeyRefuse = "key.refuse" // a use of a key was refused; the reason names it
 
+	KeyDestroy = "key.destroy"
+	KeyRewrap  = "key.rewrap" // a key is wrapped under another KEK
+	KeyBackup  = "key.backup"
+	KeyRestore = "key.restore"
+
+	KEKCreate  = "kek.create"
+	KEKRotate  = "kek.rotate" // new keys are wrapped under another KEK from now on
+	KEKDisable = "kek.disable"
+	KEKEnable  = "kek.enable"
+	KEKDestroy = "kek.destroy"
+
 	MediaPublish = "media.publish"
 )
 
@@ -66,8 +77,11 @@ type Record struct {
 	KID      string    `json:"kid,omitempty"`
 	Rotation string    `json:"rotation,omitempty"`
 	Asset    string    `json:"asset,omitempty"`
-	Outcome  string    `json:"outcome"`
-	Reason   string    `json:"reason,omitempty"`
+	Object   string    `json:"object,omitempty"` // that is neither a key nor an asset: a KEK, a backup, an identity
+	// StateVersion is the number of the key's event that this makes.
+	StateVersion int    `json:"state_version,omitempty"`
+	Outcome      string `json:"outcome"`
+	Reason       string `json:"reason,omitempty"`
 }
 
 // maxRecord bounds one object, in bytes.
