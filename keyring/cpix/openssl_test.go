@@ -1,0 +1,223 @@
+package cpix_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"encoding/xml"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/keyring/cpix"
+)
+
+// openssl runs the command, which does all cryptography on the other side.
+func openssl(t testing.TB, in []byte, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command("openssl", args...)
+	cmd.Stdin = bytes.NewReader(in)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("openssl %s: %v\n%s", args[0], err, &stderr)
+	}
+	return out
+}
+
+// opensslRecipient makes a key and a certificate, and returns their files.
+func opensslRecipient(t testing.TB) (keyFile, certFile string) {
+	t.Helper()
+	dir := t.TempDir()
+	keyFile, certFile = filepath.Join(dir, "key.pem"), filepath.Join(dir, "cert.pem")
+	openssl(t, nil, "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-subj", "/CN=peer", "-keyout", keyFile, "-out", certFile)
+	return keyFile, certFile
+}
+
+func readPEM(t testing.TB, file string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(b)
+	if block == nil {
+		t.Fatalf("no PEM in %s", file)
+	}
+	return block.Bytes
+}
+
+var oaepSHA1 = []string{"-pkeyopt", "rsa_padding_mode:oaep"}
+var oaepSHA256 = append(oaepSHA1[:2:2], "-pkeyopt", "rsa_oaep_md:sha256", "-pkeyopt", "rsa_mgf1_md:sha256")
+
+// Everything encrypted here is openssl's work, and the XML is written by hand.
+func TestOpensslSeals(t *testing.T) {
+	keyFile, certFile := opensslRecipient(t)
+	private, err := x509.ParsePKCS8PrivateKey(readPEM(t, keyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := base64.StdEncoding.EncodeToString(readPEM(t, certFile))
+	documentKey, macKey, iv := openssl(t, nil, "rand", "32"), openssl(t, nil, "rand", "64"), openssl(t, nil, "rand", "16")
+	want := openssl(t, nil, "rand", "16")
+	sealed := append(iv, openssl(t, want, "enc", "-aes-256-cbc", "-K", hex.EncodeToString(documentKey), "-iv", hex.EncodeToString(iv))...)
+	tag := openssl(t, sealed, "dgst", "-sha512", "-mac", "HMAC", "-macopt", "hexkey:"+hex.EncodeToString(macKey), "-binary")
+	wrap := func(secret []byte, oaep []string) string {
+		return base64.StdEncoding.EncodeToString(openssl(t, secret, append([]string{"pkeyutl", "-encrypt", "-certin", "-inkey", certFile}, oaep...)...))
+	}
+	const sha1, sha256 = `<x:EncryptionMethod Algorithm="http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p"/>`,
+		`<x:EncryptionMethod Algorithm="http://www.w3.org/2009/xmlenc11#rsa-oaep"><d:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/><MGF xmlns="http://www.w3.org/2009/xmlenc11#" Algorithm="http://www.w3.org/2009/xmlenc11#mgf1sha256"/></x:EncryptionMethod>`
+	mixed := append(oaepSHA1[:2:2], "-pkeyopt", "rsa_oaep_md:sha256", "-pkeyopt", "rsa_mgf1_md:sha1")
+	for _, c := range []struct {
+		name, method, macOpen, macClose string
+		oaep                            []string
+	}{
+		{"SHA-1, MACKey", sha1, "<k:MACKey>", "</k:MACKey>", oaepSHA1},
+		{"SHA-1, Key", sha1, "<Key>", "</Key>", oaepSHA1},
+		{"SHA-1, Key with EncryptedValue", sha1, "<Key><k:EncryptedValue>", "</k:EncryptedValue></Key>", oaepSHA1},
+		{"SHA-256", sha256, "<k:MACKey>", "</k:MACKey>", oaepSHA256},
+		{"SHA-256 with MGF1 of SHA-1", strings.Replace(sha1, "/>", `><d:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/></x:EncryptionMethod>`, 1), "<k:MACKey>", "</k:MACKey>", mixed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			doc := fmt.Sprintf(`<?xml version="1.0"?>
+<CPIX xmlns="urn:dashif:org:cpix" xmlns:k="urn:ietf:params:xml:ns:keyprov:pskc" xmlns:x="http://www.w3.org/2001/04/xmlenc#" xmlns:d="http://www.w3.org/2000/09/xmldsig#">
+ <DeliveryDataList><DeliveryData>
+  <DeliveryKey><d:X509Data><d:X509Certificate>%s</d:X509Certificate></d:X509Data></DeliveryKey>
+  <DocumentKey Algorithm="http://www.w3.org/2001/04/xmlenc#aes256-cbc"><Data><k:Secret><k:EncryptedValue>%s<x:CipherData><x:CipherValue>%s</x:CipherValue></x:CipherData></k:EncryptedValue></k:Secret></Data></DocumentKey>
+  <MACMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#hmac-sha512">%s%s<x:CipherData><x:CipherValue>%s</x:CipherValue></x:CipherData>%s</MACMethod>
+ </DeliveryData></DeliveryDataList>
+ <ContentKeyList><ContentKey kid="%s"><Data><k:Secret>
+  <k:EncryptedValue><x:EncryptionMethod Algorithm="http://www.w3.org/2001/04/xmlenc#aes256-cbc"/><x:CipherData><x:CipherValue>%s</x:CipherValue></x:CipherData></k:EncryptedValue>
+  <k:ValueMAC>%s</k:ValueMAC>
+ </k:Secret></Data></ContentKey></ContentKeyList>
+</CPIX>`, cert, c.method, wrap(documentKey, c.oaep), c.macOpen, c.method, wrap(macKey, c.oaep), c.macClose,
+				kidA, base64.StdEncoding.EncodeToString(sealed), base64.StdEncoding.EncodeToString(tag))
+			got, err := cpix.Parse("x", []byte(doc), cpix.ParseOptions{Decrypters: []crypto.Decrypter{bob().key, private.(crypto.Decrypter)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if k := got.Keys[0].Key.RevealSecretBytes(); len(got.Keys) != 1 || !bytes.Equal(k[:], want) {
+				t.Error("another key")
+			}
+		})
+	}
+}
+
+// emitted is a document as its reader sees it that knows nothing of this package.
+type emitted struct {
+	XMLName  xml.Name `xml:"urn:dashif:org:cpix CPIX"`
+	Version  string   `xml:"version,attr"`
+	Delivery []struct {
+		Cert     []byte `xml:"DeliveryKey>X509Data>X509Certificate"`
+		Document struct {
+			Algorithm string    `xml:"Algorithm,attr"`
+			Value     encrypted `xml:"Data>Secret>EncryptedValue"`
+		} `xml:"urn:dashif:org:cpix DocumentKey"`
+		MAC struct {
+			Algorithm string    `xml:"Algorithm,attr"`
+			Key       encrypted `xml:"urn:ietf:params:xml:ns:keyprov:pskc MACKey"`
+			Second    encrypted `xml:"urn:dashif:org:cpix Key"`
+		} `xml:"urn:dashif:org:cpix MACMethod"`
+	} `xml:"DeliveryDataList>DeliveryData"`
+	Keys []struct {
+		KID  string `xml:"kid,attr"`
+		Data struct {
+			Secret struct {
+				Value encrypted `xml:"urn:ietf:params:xml:ns:keyprov:pskc EncryptedValue"`
+				MAC   string    `xml:"urn:ietf:params:xml:ns:keyprov:pskc ValueMAC"`
+			} `xml:"urn:ietf:params:xml:ns:keyprov:pskc Secret"`
+		} `xml:"urn:dashif:org:cpix Data"`
+	} `xml:"ContentKeyList>ContentKey"`
+}
+
+type encrypted struct {
+	Method struct {
+		Algorithm string `xml:"Algorithm,attr"`
+		Digest    struct {
+			Algorithm string `xml:"Algorithm,attr"`
+		} `xml:"http://www.w3.org/2000/09/xmldsig# DigestMethod"`
+		MGF struct {
+			Algorithm string `xml:"Algorithm,attr"`
+		} `xml:"http://www.w3.org/2009/xmlenc11# MGF"`
+	} `xml:"http://www.w3.org/2001/04/xmlenc# EncryptionMethod"`
+	Data struct {
+		Value string `xml:"http://www.w3.org/2001/04/xmlenc# CipherValue"`
+	} `xml:"http://www.w3.org/2001/04/xmlenc# CipherData"`
+}
+
+func TestOpensslOpens(t *testing.T) {
+	keyFile, certFile := opensslRecipient(t)
+	cert, err := x509.ParseCertificate(readPEM(t, certFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := key.NewContentKey()
+	want := k.RevealSecretBytes()
+	for name, c := range map[string]struct {
+		sha256              bool
+		oaep                []string
+		method, digest, mgf string
+	}{
+		"SHA-1":   {false, oaepSHA1, "http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p", "", ""},
+		"SHA-256": {true, oaepSHA256, "http://www.w3.org/2009/xmlenc11#rsa-oaep", "http://www.w3.org/2001/04/xmlenc#sha256", "http://www.w3.org/2009/xmlenc11#mgf1sha256"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := cpix.Emit(cpix.Document{Keys: []cpix.ContentKey{{KID: mustKID(t, kidA), Key: k}}},
+				cpix.EmitOptions{Recipients: []*x509.Certificate{bob().cert, cert}, SHA256: c.sha256})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var d emitted
+			if err := xml.Unmarshal(b, &d); err != nil {
+				t.Fatal(err)
+			}
+			if d.Version != "2.3" || len(d.Delivery) != 2 || len(d.Keys) != 1 || d.Keys[0].KID != kidA {
+				t.Fatalf("%s", b)
+			}
+			to := d.Delivery[1]
+			if raw := decode(t, string(to.Cert)); !bytes.Equal(raw, cert.Raw) {
+				t.Error("another certificate")
+			}
+			if m := to.Document.Value.Method; m.Algorithm != c.method || m.Digest.Algorithm != c.digest || m.MGF.Algorithm != c.mgf {
+				t.Errorf("method %+v", m)
+			}
+			if to.MAC.Algorithm != "http://www.w3.org/2001/04/xmldsig-more#hmac-sha512" || to.Document.Algorithm != "http://www.w3.org/2001/04/xmlenc#aes256-cbc" {
+				t.Errorf("algorithms %q, %q", to.MAC.Algorithm, to.Document.Algorithm)
+			}
+			if to.MAC.Key.Data.Value == "" || to.MAC.Key != to.MAC.Second {
+				t.Error("the MAC key does not stand under both its names")
+			}
+			unwrap := func(v encrypted) []byte {
+				return openssl(t, decode(t, v.Data.Value), append([]string{"pkeyutl", "-decrypt", "-inkey", keyFile}, c.oaep...)...)
+			}
+			documentKey, macKey := unwrap(to.Document.Value), unwrap(to.MAC.Key)
+			secret := d.Keys[0].Data.Secret
+			sealed := decode(t, secret.Value.Data.Value)
+			tag := openssl(t, sealed, "dgst", "-sha512", "-mac", "HMAC", "-macopt", "hexkey:"+hex.EncodeToString(macKey), "-binary")
+			if !bytes.Equal(tag, decode(t, secret.MAC)) {
+				t.Error("another MAC")
+			}
+			got := openssl(t, sealed[16:], "enc", "-d", "-aes-256-cbc", "-K", hex.EncodeToString(documentKey), "-iv", hex.EncodeToString(sealed[:16]))
+			if !bytes.Equal(got, want[:]) {
+				t.Error("another key")
+			}
+		})
+	}
+}
+
+func decode(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
