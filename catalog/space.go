@@ -17,6 +17,10 @@ var (
 	ErrExternal = errors.New("reference leads to an allowed place outside the media root")
 )
 
+// KIDInTemplate is what a new KID, as 32 hex digits, stands for in the template
+// of a key URI.
+const KIDInTemplate = "{kid}"
+
 // Space says where references lead: at which URLs the media root is served, and
 // which other places manifests may name. The zero value knows neither.
 type Space struct {

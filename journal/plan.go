@@ -2,6 +2,7 @@ package journal
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/key"
@@ -161,6 +162,21 @@ func (p *Plan) KIDs() map[key.KID]key.KID {
 		m[k.OldKID] = k.NewKID
 	}
 	return m
+}
+
+// Scheme is what the media under an old key is encrypted with; "" where the plan
+// has none under it.
+func (p *Plan) Scheme(old key.KID) string {
+	for _, t := range p.Tracks {
+		if !slices.Contains(t.OldKIDs, old) {
+			continue
+		}
+		if t.Scheme != "" {
+			return t.Scheme
+		}
+		return string(t.Format)
+	}
+	return ""
 }
 
 // Size counts the objects and bytes that are rewritten.

@@ -44,8 +44,6 @@ type State struct {
 	// Assets counts the plans; the plan listing is whole once Phase has left
 	// Planning.
 	Assets int `json:"assets"`
-	// MAC is the rotation's MAC key, wrapped.
-	MAC []byte `json:"mac"`
 	// AcceptUnproved publishes assets whose old key the media neither proves
 	// nor disproves.
 	AcceptUnproved bool `json:"accept_unproved,omitempty"`

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -19,9 +20,8 @@ func TestNoAuditNoOperation(t *testing.T) {
 	b := newBench(t)
 	kid, k := key.NewKID(), key.NewContentKey()
 	b.mustImport(t, kid, k)
-	secretID, secret := key.KIDFromURI("rotation:r1"), key.NewContentKey()
-	wrapped, err := b.WrapKey(t.Context(), secretID, secret, "MAC key")
-	if err != nil {
+	secretID := key.KIDFromURI("rotation:r1")
+	if err := b.CreateSecret(t.Context(), secretID, "MAC key"); err != nil {
 		t.Fatal(err)
 	}
 	before, err := os.ReadFile(b.path(kid))
@@ -44,7 +44,7 @@ func TestNoAuditNoOperation(t *testing.T) {
 			return key.ContentKey{}, err
 		},
 		"create": func() (key.ContentKey, error) {
-			_, err := b.Create(t.Context(), key.NewKID(), "", "r1")
+			_, err := b.Create(t.Context(), key.NewKID(), CreateOptions{Rotation: "r1"})
 			return key.ContentKey{}, err
 		},
 		"state": func() (key.ContentKey, error) {
@@ -53,13 +53,9 @@ func TestNoAuditNoOperation(t *testing.T) {
 		"unwrap": func() (key.ContentKey, error) { return b.Unwrap(t.Context(), kid, Verify, "") },
 		"export": func() (key.ContentKey, error) { return b.Unwrap(t.Context(), kid, Export, "") },
 		"wrap secret": func() (key.ContentKey, error) {
-			w, err := b.WrapKey(t.Context(), secretID, secret, "MAC key")
-			if len(w) > 0 {
-				t.Error("WrapKey gave bytes")
-			}
-			return key.ContentKey{}, err
+			return key.ContentKey{}, b.CreateSecret(t.Context(), key.KIDFromURI("rotation:r2"), "MAC key")
 		},
-		"unwrap secret": func() (key.ContentKey, error) { return b.UnwrapKey(t.Context(), secretID, wrapped, "MAC key") },
+		"unwrap secret": func() (key.ContentKey, error) { return b.OpenSecret(t.Context(), secretID, "MAC key") },
 	} {
 		if got, err := f(); !errors.Is(err, errAudit) || !got.IsZero() {
 			t.Errorf("%s: %v, want the log's error and no key", name, err)
@@ -99,8 +95,8 @@ func TestAuditComesFirst(t *testing.T) {
 		calls = append(calls, op+" "+strings.SplitAfter(name, "/")[0])
 		return nil
 	})
-	spy := &spy{Wrapper: b.kek, calls: &calls}
-	r := New(b.store, spy, b.log, b.clock)
+	spy := &spy{Wrapper: b.kms, calls: &calls}
+	r := b.ring(b.store, spy)
 	kid := key.NewKID()
 	if _, err := r.Import(t.Context(), kid, key.NewContentKey(), ImportOptions{}); err != nil {
 		t.Fatal(err)
@@ -112,9 +108,10 @@ func TestAuditComesFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSame(t, "order", calls, []string{
-		"put audit/", "wrap", "put keys/", // import
+		"stat secrets/", "put audit/", "unwrap", // the fingerprints' secret
+		"put audit/", "wrap", "put key-values/", "put keys/", // import
 		"put audit/", "unwrap", // unwrap
-		"put audit/", "put keys/", // state
+		"put audit/", "put audit/", "put keys/", // state: on the log, and anchored
 	})
 }
 
@@ -124,20 +121,20 @@ type spy struct {
 	err   error
 }
 
-func (s *spy) Wrap(ctx context.Context, kid key.KID, k key.ContentKey) ([]byte, error) {
+func (s *spy) Wrap(ctx context.Context, kek string, kid key.KID, k key.ContentKey) ([]byte, error) {
 	*s.calls = append(*s.calls, "wrap")
 	if s.err != nil {
 		return nil, s.err
 	}
-	return s.Wrapper.Wrap(ctx, kid, k)
+	return s.Wrapper.Wrap(ctx, kek, kid, k)
 }
 
-func (s *spy) Unwrap(ctx context.Context, kid key.KID, wrapped []byte) (key.ContentKey, error) {
+func (s *spy) Unwrap(ctx context.Context, kek string, kid key.KID, wrapped []byte) (key.ContentKey, error) {
 	*s.calls = append(*s.calls, "unwrap")
 	if s.err != nil {
 		return key.ContentKey{}, s.err
 	}
-	return s.Wrapper.Unwrap(ctx, kid, wrapped)
+	return s.Wrapper.Unwrap(ctx, kek, kid, wrapped)
 }
 
 // TestKMSDown: a provider's failure keeps its class and is on record; nothing
@@ -146,20 +143,17 @@ func TestKMSDown(t *testing.T) {
 	b := newBench(t)
 	kid := key.NewKID()
 	b.mustImport(t, kid, key.NewContentKey())
-	r := New(b.store, &spy{Wrapper: b.kek, calls: new([]string), err: kms.ErrThrottled}, b.log, b.clock)
+	r := b.ring(b.store, &spy{Wrapper: b.kms, calls: new([]string), err: kms.ErrThrottled})
 	fresh := key.NewKID()
 	for name, f := range map[string]func() error{
 		"import": func() error {
 			_, err := r.Import(t.Context(), fresh, key.NewContentKey(), ImportOptions{})
 			return err
 		},
-		"create": func() error { _, err := r.Create(t.Context(), fresh, "", "r1"); return err },
-		"unwrap": func() error { _, err := r.Unwrap(t.Context(), kid, Verify, ""); return err },
-		"wrap":   func() error { _, err := r.WrapKey(t.Context(), fresh, key.NewContentKey(), ""); return err },
-		"unwrap secret": func() error {
-			_, err := r.UnwrapKey(t.Context(), fresh, []byte{1}, "")
-			return err
-		},
+		"create":      func() error { _, err := r.Create(t.Context(), fresh, CreateOptions{Rotation: "r1"}); return err },
+		"unwrap":      func() error { _, err := r.Unwrap(t.Context(), kid, Verify, ""); return err },
+		"make secret": func() error { return r.CreateSecret(t.Context(), fresh, "") },
+		"open secret": func() error { _, err := r.OpenSecret(t.Context(), valuesKID(), ""); return err },
 	} {
 		if err := f(); !errors.Is(err, kms.ErrThrottled) {
 			t.Errorf("%s: %v, want ErrThrottled", name, err)
@@ -191,44 +185,69 @@ func TestFailureOnRecordAfterCancel(t *testing.T) {
 	wantSame(t, "audit", b.entries(t), []string{"key.import allowed", "key.import failed"})
 }
 
-// TestSecrets: WrapKey and UnwrapKey keep a secret that is no content key, and
-// are no way to a content key.
+// TestSecrets: CreateSecret and OpenSecret keep a secret that is no content key,
+// and are no way to a content key.
 func TestSecrets(t *testing.T) {
 	b := newBench(t)
-	id, secret := key.KIDFromURI("rotation:r1"), key.NewContentKey()
-	wrapped, err := b.WrapKey(t.Context(), id, secret, "MAC key of r1")
-	if err != nil {
-		t.Fatal(err)
+	id := key.KIDFromURI("rotation:r1")
+	for range 2 { // made once
+		if err := b.CreateSecret(t.Context(), id, "MAC key of r1"); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if got, err := b.UnwrapKey(t.Context(), id, wrapped, "MAC key of r1"); err != nil || !got.Equal(secret) {
-		t.Errorf("UnwrapKey: %v, or another key", err)
+	first, err := b.OpenSecret(t.Context(), id, "MAC key of r1")
+	if err != nil || first.IsZero() {
+		t.Fatalf("OpenSecret: %v", err)
 	}
-	if _, err := b.UnwrapKey(t.Context(), key.KIDFromURI("rotation:r2"), wrapped, "moved"); !errors.Is(err, kms.ErrMismatch) {
-		t.Errorf("another id: %v, want ErrMismatch", err)
+	if again, err := b.rival().OpenSecret(t.Context(), id, "MAC key of r1"); err != nil || !again.Equal(first) {
+		t.Errorf("OpenSecret: another secret, or %v", err)
+	}
+	if _, err := b.OpenSecret(t.Context(), key.KIDFromURI("rotation:r2"), ""); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a secret that was never made: %v, want ErrNotFound", err)
 	}
 	wantSame(t, "audit", b.entries(t), []string{
-		"key.wrap allowed", "key.unwrap allowed", "key.unwrap allowed", "key.unwrap failed",
+		"key.wrap allowed", "key.unwrap allowed", "key.unwrap allowed", "key.unwrap allowed", "key.unwrap failed",
 	})
+}
+
+// TestSecretIsNoKey: the wrapped bytes of a content key, put in the place of a
+// secret, do not open, and the other way round.
+func TestSecretIsNoKey(t *testing.T) {
+	b := newBench(t)
 	kid := key.NewKID()
 	b.mustImport(t, kid, key.NewContentKey())
-	b.mustSet(t, kid, Compromised)
 	rec, err := b.Get(t.Context(), kid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := b.UnwrapKey(t.Context(), kid, rec.Wrapped, "past the table"); !errors.Is(err, ErrForbidden) || !got.IsZero() {
-		t.Errorf("UnwrapKey of a content key: %v, want ErrForbidden and no key", err)
+	if err := b.CreateSecret(t.Context(), kid, ""); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := b.WrapKey(t.Context(), kid, secret, ""); !errors.Is(err, ErrForbidden) {
-		t.Errorf("WrapKey under a content key's KID: %v, want ErrForbidden", err)
+	s, etag, err := b.readSecret(t.Context(), secretName(kid))
+	if err != nil {
+		t.Fatal(err)
 	}
-	b.store.on(func(op, _ string) error {
-		if op == "stat" {
-			return store.ErrDenied
-		}
-		return nil
-	})
-	if _, err := b.UnwrapKey(t.Context(), id, wrapped, ""); !errors.Is(err, store.ErrDenied) {
-		t.Errorf("UnwrapKey when the store cannot say: %v, want ErrDenied", err)
+	own := s.Wrapped
+	s.Wrapped = rec.Wrapped
+	body, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.store.Put(t.Context(), secretName(kid), body, store.PutOptions{IfMatch: etag}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.OpenSecret(t.Context(), kid, ""); !errors.Is(err, kms.ErrMismatch) || !got.IsZero() {
+		t.Errorf("OpenSecret of a content key: %v, want kms.ErrMismatch and no key", err)
+	}
+	rec.Wrapped = own
+	_, at, err := b.read(t.Context(), kid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.replace(t.Context(), rec, at.etag); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Unwrap(t.Context(), kid, Verify, ""); !errors.Is(err, kms.ErrMismatch) || !got.IsZero() {
+		t.Errorf("Unwrap of a secret: %v, want kms.ErrMismatch and no key", err)
 	}
 }

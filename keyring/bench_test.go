@@ -24,7 +24,23 @@ type bench struct {
 	*Ring
 	root  string // of the control store
 	store *faulty
-	kek   *kms.Local
+	kek   string
+	kms   *kms.Local
+	log   *audit.Log
+	clock func() time.Time
+	// open are the rotations that may open compromised keys.
+	open rotations
+	made int // audit records of the first use
+}
+
+// rotations are the starts of open rotations, by name.
+type rotations map[string]time.Time
+
+func (r rotations) Opened(_ context.Context, rotation string, _ key.KID) (time.Time, error) {
+	if t, ok := r[rotation]; ok {
+		return t, nil
+	}
+	return time.Time{}, fmt.Errorf("%w: there is no such rotation", ErrForbidden)
 }
 
 var start = time.Date(2026, 5, 4, 3, 2, 1, 987654321, time.UTC)
@@ -36,7 +52,8 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kek, err := kms.OpenLocal(filepath.Join(t.TempDir(), "master"))
+	local := kms.NewLocal(kms.LocalOptions{Path: filepath.Join(t.TempDir(), "master")})
+	kek, err := local.Primary(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,11 +66,24 @@ func newBench(t *testing.T) *bench {
 		now = now.Add(time.Millisecond)
 		return now
 	}
-	return &bench{
-		Ring: New(s, kek, audit.New(s, clock, "alice"), clock),
-		root: root, store: s, kek: kek,
+	b := &bench{root: root, store: s, kek: kek, kms: local, log: audit.New(s, clock, "alice"), clock: clock, open: rotations{"r1": start}}
+	b.Ring = b.ring(s, local)
+	// The first KEK, and the fingerprints' secret, are made by the first use.
+	if _, err := b.fingerprint(t.Context(), key.NewContentKey()); err != nil {
+		t.Fatal(err)
 	}
+	b.made = len(b.entries(t))
+	return b
 }
+
+// ring is another ring over the same store.
+func (b *bench) ring(s store.Store, w Wrapper) *Ring {
+	r := New(Options{Store: s, KMS: w, KEK: b.kek, Log: b.log, Clock: b.clock, Rotations: b.open})
+	return r.AsWorker()
+}
+
+// rival is a ring that does not pass the bench's faults.
+func (b *bench) rival() *Ring { return b.ring(b.store.Store, b.kms) }
 
 // faulty is a store whose calls a test may fail or watch.
 type faulty struct {
@@ -112,7 +142,7 @@ func (b *bench) entries(t *testing.T) []string {
 		}
 		out = append(out, r.Action+" "+r.Outcome)
 	}
-	return out
+	return out[b.made:]
 }
 
 func (b *bench) lastEntry(t *testing.T) audit.Record {
@@ -136,9 +166,16 @@ func (b *bench) mustImport(t *testing.T, kid key.KID, k key.ContentKey) {
 
 func (b *bench) mustSet(t *testing.T, kid key.KID, to State) {
 	t.Helper()
-	if err := b.SetState(t.Context(), kid, to, "test"); err != nil {
-		t.Fatalf("SetState: %v", err)
+	if err := b.set(t, kid, to, "test"); err != nil {
+		t.Fatalf("to %s: %v", to, err)
 	}
+}
+
+func (b *bench) set(t *testing.T, kid key.KID, to State, reason string) error {
+	if to == Destroyed {
+		return b.Destroy(t.Context(), kid, reason)
+	}
+	return b.SetState(t.Context(), kid, to, reason)
 }
 
 func (b *bench) path(kid key.KID) string {

@@ -14,16 +14,19 @@ var (
 	ErrForbidden  = errors.New("key may not be used for that")
 	ErrCorrupt    = errors.New("key record is corrupt")
 	ErrSyntax     = errors.New("bad key syntax")
-	// ErrWeak: a value that no generator gives: all zero, one byte repeated, or
-	// the KID itself.
+	// ErrWeak: a value that no generator gives: all zero, one byte repeated, the
+	// KID itself, or one that stands under another KID.
 	ErrWeak = errors.New("key is a known-weak value")
-	// ErrOtherKEK: the record is wrapped under a KEK that this ring does not
-	// have. Under the right one it opens.
-	ErrOtherKEK = errors.New("key is wrapped under another KEK")
+	// ErrKEKInUse: disabling the KEK would make keys unreadable.
+	ErrKEKInUse = errors.New("KEK is in use")
 	// ErrContended: others kept changing the record. Nothing was changed; the
 	// call may be made again.
 	ErrContended = errors.New("key record is contended")
 )
+
+// errOtherKey: the key service returned another key than was wrapped. Never seen,
+// and the end of trust in it.
+var errOtherKey = errors.New("key service returned another key")
 
 // Error says where a record or an import file goes wrong.
 type Error struct {

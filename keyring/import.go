@@ -15,15 +15,21 @@ type ImportOptions struct {
 	// URI is the HLS key URI the key is known by, absolute or relative to the
 	// media root. Zero: none.
 	URI string
-	// AllowWeak takes known-weak values too: old media may carry such a key,
-	// and rekeying it is the cure. Zero: they are ErrWeak.
+	// AllowWeak takes known-weak values too, and values that stand under another
+	// KID: old media may carry such a key, and rekeying it is the cure. Zero: they
+	// are ErrWeak.
 	AllowWeak bool
+	// Tags pick the lifetimes that apply.
+	Tags []string
+	// DRM is what came along with the key.
+	DRM []DRM
 }
 
 // Import puts k under kid. If the same key stands there already, created is
 // false and err nil, and its state is what it was; a URI is added if it had
 // none. Another key, or another URI, is ErrExists. A zero KID or key is
-// ErrSyntax, a known-weak one ErrWeak.
+// ErrSyntax; a known-weak one, or one that stands under another KID, ErrWeak. A
+// key whose record was lost gets the state back that the audit log has of it.
 func (r *Ring) Import(ctx context.Context, kid key.KID, k key.ContentKey, o ImportOptions) (created bool, err error) {
 	e := audit.Record{Action: audit.KeyImport, KID: kid.String()}
 	if o.AllowWeak && weak(kid, k) {
@@ -40,9 +46,13 @@ func (r *Ring) importKey(ctx context.Context, e audit.Record, kid key.KID, k key
 	if err := checkImport(kid, k, o); err != nil {
 		return false, r.refuse(ctx, e, err)
 	}
-	rec, etag, err := r.read(ctx, objectName(kid))
+	_, _, err := r.read(ctx, kid)
 	if errors.Is(err, ErrNotFound) {
-		_, err = r.add(ctx, e, k, Record{KID: kid, URI: o.URI, History: []Event{r.event(Active, "imported", "")}})
+		rec := Record{KID: kid, URI: o.URI, Tags: o.Tags, DRM: o.DRM, History: []Event{r.event(Active, "imported", "")}}
+		if err = r.checkValue(ctx, &e, kid, k, o.AllowWeak); err != nil {
+			return false, err
+		}
+		_, err = r.add(ctx, e, k, rec)
 		if err == nil {
 			return true, nil
 		}
@@ -50,53 +60,65 @@ func (r *Ring) importKey(ctx context.Context, e audit.Record, kid key.KID, k key
 			return false, err
 		}
 		// Someone else made it in between.
-		rec, etag, err = r.read(ctx, objectName(kid))
+		err = nil
 	}
-	for try := 0; err == nil; try++ {
-		var again bool
-		if again, err = r.importOver(ctx, e, rec, etag, k, o); !again {
-			return false, err
-		}
-		if try == maxTries {
-			return false, fmt.Errorf("%w: %w", ErrContended, err)
-		}
-		if err = pause(ctx, try); err == nil {
-			rec, etag, err = r.read(ctx, objectName(kid))
-		}
-	}
-	return false, r.fail(ctx, e, err)
-}
-
-// importOver settles an import where a record stands. again: the record was
-// changed meanwhile; read it and come back.
-func (r *Ring) importOver(ctx context.Context, e audit.Record, rec Record, etag string, k key.ContentKey, o ImportOptions) (again bool, err error) {
-	stands, err := r.open(ctx, rec)
 	if err != nil {
 		return false, r.fail(ctx, e, err)
 	}
-	if !stands.Equal(k) {
-		return false, r.refuse(ctx, e, ErrExists)
+	return false, r.importOver(ctx, e, kid, k, o)
+}
+
+// checkValue refuses a value that stands under another KID: with it, rotating
+// the one key would leave the other's media open.
+func (r *Ring) checkValue(ctx context.Context, e *audit.Record, kid key.KID, k key.ContentKey, allow bool) error {
+	print, err := r.fingerprint(ctx, k)
+	if err != nil {
+		return r.fail(ctx, *e, err)
 	}
-	if o.URI == "" || o.URI == rec.URI {
-		return false, r.note(ctx, e, audit.Exists)
+	twins, err := r.sameValue(ctx, print, kid)
+	switch {
+	case err != nil:
+		return r.fail(ctx, *e, err)
+	case len(twins) == 0:
+		return nil
+	case !allow:
+		return r.refuse(ctx, *e, fmt.Errorf("%w: the same value stands under KID %s", ErrWeak, twins[0]))
 	}
-	if rec.URI != "" {
-		return false, r.refuse(ctx, e, fmt.Errorf("%w: the same key, but with another key URI", ErrExists))
-	}
+	e.Reason = fmt.Sprintf("the value of KID %s taken again on demand", twins[0])
+	return nil
+}
+
+// importOver settles an import where a record stands.
+func (r *Ring) importOver(ctx context.Context, e audit.Record, kid key.KID, k key.ContentKey, o ImportOptions) error {
 	const reason = "key URI added"
-	e.Reason = reason
-	if err := r.note(ctx, e, audit.Exists); err != nil {
-		return false, err
+	return r.change(ctx, e, kid, func(rec Record, e *audit.Record) (Event, error) {
+		switch same, err := r.same(ctx, rec, k); {
+		case err != nil:
+			return Event{}, err
+		case !same:
+			return Event{}, ErrExists
+		case o.URI == "" || o.URI == rec.URI:
+			e.Outcome = audit.Exists
+			return Event{}, errSettled
+		case rec.URI != "":
+			return Event{}, fmt.Errorf("%w: the same key, but with another key URI", ErrExists)
+		}
+		e.Reason = reason
+		ev := r.event(rec.State, reason, "")
+		ev.URI = o.URI
+		return ev, r.nameURI(ctx, rec.KID, o.URI)
+	})
+}
+
+// same compares a key with the one of a record, by fingerprint where that is
+// all there is left of it.
+func (r *Ring) same(ctx context.Context, rec Record, k key.ContentKey) (bool, error) {
+	if rec.Fingerprint != "" {
+		print, err := r.fingerprint(ctx, k)
+		return print == rec.Fingerprint, err
 	}
-	if err := r.nameURI(ctx, rec.KID, o.URI); err != nil {
-		return false, r.fail(ctx, e, err)
-	}
-	rec.URI = o.URI
-	rec.History = append(rec.History, r.event(rec.State, reason, ""))
-	if err := r.replace(ctx, rec, etag); err != nil {
-		return lost(err), r.fail(ctx, e, err)
-	}
-	return false, nil
+	stands, err := r.open(ctx, rec)
+	return err == nil && stands.Equal(k), err
 }
 
 // add wraps k and makes its record, which must not stand yet: else the error is
@@ -105,31 +127,66 @@ func (r *Ring) add(ctx context.Context, e audit.Record, k key.ContentKey, rec Re
 	if err := r.allow(ctx, e); err != nil {
 		return Record{}, err
 	}
-	wrapped, err := r.wrapper.Wrap(ctx, rec.KID, k)
-	if err != nil {
-		return Record{}, r.fail(ctx, e, err)
-	}
-	if err := r.nameURI(ctx, rec.KID, rec.URI); err != nil {
-		return Record{}, r.fail(ctx, e, err)
-	}
-	rec.State, rec.Created = Active, rec.History[0].Time
-	rec.KEK, rec.Wrapped = r.wrapper.ID(), wrapped
-	body, err := encodeRecord(rec)
-	if err != nil {
-		return Record{}, r.fail(ctx, e, err)
-	}
-	if _, err := store.PutOnce(ctx, r.store, objectName(rec.KID), body, recordAttributes()); err != nil {
+	if err := r.write(ctx, k, &rec); err != nil {
 		return Record{}, r.fail(ctx, e, err)
 	}
 	return rec, nil
 }
 
+// write puts a record there for the first time. Its names go before it, since a
+// key without them would be asked for under another KID, or not be found as a
+// twin.
+func (r *Ring) write(ctx context.Context, k key.ContentKey, rec *Record) (err error) {
+	if rec.Created.IsZero() {
+		rec.Created = rec.History[0].Time
+		rec.Expires = expires(r.o.Lifetimes, rec.Tags, rec.Created)
+	}
+	rec.State = rec.History[len(rec.History)-1].State
+	if rec.KEK, err = r.KEK(ctx); err != nil {
+		return err
+	}
+	if rec.Fingerprint, err = r.fingerprint(ctx, k); err != nil {
+		return err
+	}
+	if rec.Wrapped, err = r.o.KMS.Wrap(ctx, rec.KEK, rec.KID, k); err != nil {
+		return err
+	}
+	if err := errors.Join(r.nameURI(ctx, rec.KID, rec.URI), r.nameValue(ctx, *rec)); err != nil {
+		return err
+	}
+	if _, err := r.catchUp(ctx, rec); err != nil {
+		return err
+	}
+	body, err := encodeRecord(*rec)
+	if err != nil {
+		return err
+	}
+	if _, err := store.PutOnce(ctx, r.o.Store, objectName(rec.KID), body, recordAttributes()); err != nil {
+		return err
+	}
+	return r.followKEK(ctx, rec)
+}
+
+// followKEK moves a record that was written while the KEK in use changed: the
+// run of RewrapAll that made the change may have passed by it.
+func (r *Ring) followKEK(ctx context.Context, rec *Record) error {
+	now, err := r.KEK(ctx)
+	if err != nil || now == rec.KEK || rec.State == Destroyed {
+		return err
+	}
+	if _, err := r.rewrapKey(ctx, rec.KID, now, "the KEK in use changed"); err != nil {
+		return err
+	}
+	*rec, _, err = r.read(ctx, rec.KID)
+	return err
+}
+
 // open unwraps a record's key.
 func (r *Ring) open(ctx context.Context, rec Record) (key.ContentKey, error) {
-	if have := r.wrapper.ID(); rec.KEK != have {
-		return key.ContentKey{}, fmt.Errorf("%w: under %s, the ring has %s", ErrOtherKEK, rec.KEK, have)
+	if rec.State == Destroyed {
+		return key.ContentKey{}, fmt.Errorf("%w: the key is destroyed", ErrForbidden)
 	}
-	return r.wrapper.Unwrap(ctx, rec.KID, rec.Wrapped)
+	return r.o.KMS.Unwrap(ctx, rec.KEK, rec.KID, rec.Wrapped)
 }
 
 func checkImport(kid key.KID, k key.ContentKey, o ImportOptions) error {
@@ -141,7 +198,7 @@ func checkImport(kid key.KID, k key.ContentKey, o ImportOptions) error {
 	case weak(kid, k) && !o.AllowWeak:
 		return ErrWeak
 	}
-	return checkURI(o.URI)
+	return errors.Join(checkURI(o.URI), checkTags(o.Tags))
 }
 
 // weak reports a value that crypto/rand gives with probability 2^-119: a

@@ -19,7 +19,7 @@ func TestImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rec.KID != kid || rec.State != Active || rec.URI != "keys/a.key" || rec.KEK != b.kek.ID() || rec.Rotation != "" {
+	if rec.KID != kid || rec.State != Active || rec.URI != "keys/a.key" || rec.KEK != b.kek || rec.Rotation != "" {
 		t.Errorf("record %+v", rec)
 	}
 	if len(rec.History) != 1 || rec.History[0].Actor != "alice" || rec.History[0].Reason != "imported" || !rec.Created.Equal(rec.History[0].Time) {
@@ -98,12 +98,15 @@ func TestImportRefusesNonsense(t *testing.T) {
 	b := newBench(t)
 	kid, k := key.NewKID(), key.NewContentKey()
 	for name, f := range map[string]func() error{
-		"zero KID":      func() error { _, err := b.Import(t.Context(), key.KID{}, k, ImportOptions{}); return err },
-		"no key":        func() error { _, err := b.Import(t.Context(), kid, key.ContentKey{}, ImportOptions{}); return err },
-		"URI":           func() error { _, err := b.Import(t.Context(), kid, k, ImportOptions{URI: "a\tb"}); return err },
-		"create KID":    func() error { _, err := b.Create(t.Context(), key.KID{}, "", "r"); return err },
-		"create URI":    func() error { _, err := b.Create(t.Context(), kid, "a\nb", "r"); return err },
-		"wrap zero KID": func() error { _, err := b.WrapKey(t.Context(), key.KID{}, k, "r"); return err },
+		"zero KID":   func() error { _, err := b.Import(t.Context(), key.KID{}, k, ImportOptions{}); return err },
+		"no key":     func() error { _, err := b.Import(t.Context(), kid, key.ContentKey{}, ImportOptions{}); return err },
+		"URI":        func() error { _, err := b.Import(t.Context(), kid, k, ImportOptions{URI: "a\tb"}); return err },
+		"create KID": func() error { _, err := b.Create(t.Context(), key.KID{}, CreateOptions{Rotation: "r"}); return err },
+		"create URI": func() error {
+			_, err := b.Create(t.Context(), kid, CreateOptions{URI: "a\nb", Rotation: "r"})
+			return err
+		},
+		"secret zero KID": func() error { return b.CreateSecret(t.Context(), key.KID{}, "r") },
 	} {
 		if err := f(); !errors.Is(err, ErrSyntax) {
 			t.Errorf("%s: %v, want ErrSyntax", name, err)

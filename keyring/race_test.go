@@ -17,7 +17,7 @@ func TestCreateRace(t *testing.T) {
 	wrapped := make([]string, 8)
 	for i := range wrapped {
 		wg.Go(func() {
-			rec, err := b.Create(t.Context(), kid, "", "r1")
+			rec, err := b.Create(t.Context(), kid, CreateOptions{Rotation: "r1"})
 			if err != nil {
 				t.Errorf("Create: %v", err)
 			}
@@ -63,7 +63,7 @@ func TestUncertainWrite(t *testing.T) {
 	b := newBench(t)
 	kid := key.NewKID()
 	b.mustImport(t, kid, key.NewContentKey())
-	rival := New(b.store.Store, b.kek, b.log, b.clock)
+	rival := b.rival()
 	landed := false
 	b.store.on(func(op, name string) error {
 		if op != "put" || name != objectName(kid) || landed {
@@ -86,7 +86,7 @@ func TestImportURIRace(t *testing.T) {
 	b := newBench(t)
 	kid, k := key.NewKID(), key.NewContentKey()
 	b.mustImport(t, kid, k)
-	rival := New(b.store.Store, b.kek, b.log, b.clock)
+	rival := b.rival()
 	var once sync.Once
 	b.store.on(func(op, name string) error {
 		if op == "put" && name == objectName(kid) {
@@ -112,7 +112,7 @@ func TestRivalCreates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			kid, k := key.NewKID(), key.NewContentKey()
-			rival := New(b.store.Store, b.kek, b.log, b.clock)
+			rival := b.rival()
 			var once sync.Once
 			b.store.on(func(op, name string) error {
 				if op != "put" || name != objectName(kid) {
@@ -181,10 +181,10 @@ func TestSetStateLosesTheWrite(t *testing.T) {
 			b := newBench(t)
 			kid := key.NewKID()
 			b.mustImport(t, kid, key.NewContentKey())
-			rival := New(b.store.Store, b.kek, b.log, b.clock)
+			rival := b.rival()
 			var once sync.Once
 			b.store.on(func(op, name string) (err error) {
-				if op == "put" && name == objectName(kid) {
+				if op == "put" && name == anchorName(kid, 2) {
 					once.Do(func() { err = rival.SetState(t.Context(), kid, tt.rival, "rival") })
 				}
 				return err
@@ -203,7 +203,7 @@ func TestSetStateGivesUp(t *testing.T) {
 	b.mustImport(t, kid, key.NewContentKey())
 	tries := 0
 	b.store.on(func(op, name string) error {
-		if op == "put" && name == objectName(kid) {
+		if op == "put" && name == anchorName(kid, 2) {
 			tries++
 			return store.ErrConflict
 		}

@@ -18,10 +18,23 @@ type Record struct {
 	State    State     `json:"state"`
 	URI      string    `json:"uri,omitempty"`      // the HLS key URI, absolute or relative to the media root
 	KEK      string    `json:"kek"`                // the id of the KEK that Wrapped is under
-	Wrapped  []byte    `json:"wrapped"`            // as the provider made it; base64 in JSON
+	Wrapped  []byte    `json:"wrapped,omitempty"`  // as the provider made it; base64 in JSON; none of a destroyed key
 	Created  time.Time `json:"created"`            // in the ring, not of the key itself
+	Expires  time.Time `json:"expires,omitzero"`   // when it leaves active use; zero: never
 	Rotation string    `json:"rotation,omitempty"` // that made it; "": imported, or made by hand
-	History  []Event   `json:"history"`            // oldest first, never empty
+	Asset    string    `json:"asset,omitempty"`    // that it was made for; many may use an imported one
+	Scheme   string    `json:"scheme,omitempty"`   // of that asset's media
+	Tags     []string  `json:"tags,omitempty"`     // pick its lifetime
+	// Fingerprint is of the key's value, keyed: equal ones are equal keys.
+	Fingerprint string  `json:"fingerprint,omitempty"`
+	DRM         []DRM   `json:"drm,omitempty"` // what a key service gave along with the key
+	History     []Event `json:"history"`       // oldest first, never empty; their number is the state's version
+}
+
+// DRM is what one DRM system needs to find the key, as a key service gave it.
+type DRM struct {
+	System string `json:"system"`         // the system's id, a UUID in lower case
+	PSSH   []byte `json:"pssh,omitempty"` // a whole pssh box
 }
 
 // Event is one thing that happened to a record.
@@ -31,6 +44,20 @@ type Event struct {
 	State    State     `json:"state"` // after it
 	Reason   string    `json:"reason,omitempty"`
 	Rotation string    `json:"rotation,omitempty"`
+	URI      string    `json:"uri,omitempty"` // the key URI that it added
+}
+
+// checkTags returns nil or an error of class ErrSyntax.
+func checkTags(tags []string) error {
+	if len(tags) > 16 {
+		return fmt.Errorf("%w: more than 16 tags", ErrSyntax)
+	}
+	for _, t := range tags {
+		if t == "" || len(t) > 64 || strings.ContainsFunc(t, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }) {
+			return fmt.Errorf("%w: a tag is 1 to 64 printable ASCII characters without spaces and commas", ErrSyntax)
+		}
+	}
+	return nil
 }
 
 const (
@@ -105,8 +132,10 @@ func (r Record) fault() string {
 		return fmt.Sprintf("unknown state %q", r.State)
 	case r.KEK == "":
 		return "no KEK"
-	case len(r.Wrapped) == 0:
+	case len(r.Wrapped) == 0 && r.State != Destroyed:
 		return "no wrapped key"
+	case len(r.Wrapped) != 0 && r.State == Destroyed:
+		return "is destroyed, and has a wrapped key"
 	case r.Created.IsZero():
 		return "no time of creation"
 	case len(r.History) == 0:

@@ -94,7 +94,7 @@ func checkUntouched(t *testing.T, b *bench, kid key.KID, body []byte) {
 	for name, f := range map[string]func() error{
 		"SetState": func() error { return b.SetState(t.Context(), kid, Compromised, "") },
 		"Unwrap":   func() error { _, err := b.Unwrap(t.Context(), kid, Verify, ""); return err },
-		"Create":   func() error { _, err := b.Create(t.Context(), kid, "", "r1"); return err },
+		"Create":   func() error { _, err := b.Create(t.Context(), kid, CreateOptions{Rotation: "r1"}); return err },
 		"Import": func() error {
 			_, err := b.Import(t.Context(), kid, key.NewContentKey(), ImportOptions{})
 			return err

@@ -14,44 +14,100 @@ import (
 	"github.com/seed-6133abe0/rekey/store"
 )
 
-// Wrapper wraps content keys under one KEK. The providers of package kms are
-// Wrappers; kms documents their errors.
+// Wrapper wraps content keys under KEKs named by their ids. The providers of
+// package kms are Wrappers; kms documents their errors.
 type Wrapper interface {
-	// ID names the KEK. It never changes.
-	ID() string
 	// Wrap encrypts k, bound to kid and the KEK.
-	Wrap(ctx context.Context, kid key.KID, k key.ContentKey) ([]byte, error)
-	// Unwrap decrypts what Wrap made for the same kid, and fails on all else.
-	Unwrap(ctx context.Context, kid key.KID, wrapped []byte) (key.ContentKey, error)
+	Wrap(ctx context.Context, kek string, kid key.KID, k key.ContentKey) ([]byte, error)
+	// Unwrap decrypts what Wrap made for the same kid under the same KEK, and
+	// fails on all else.
+	Unwrap(ctx context.Context, kek string, kid key.KID, wrapped []byte) (key.ContentKey, error)
+}
+
+// Rotations tells what a compromised key may still be opened for.
+type Rotations interface {
+	// Opened is when a rotation that rotates the key was started. A rotation that
+	// is not there, is over, or is of other keys is ErrForbidden; other errors are
+	// the store's.
+	Opened(ctx context.Context, rotation string, kid key.KID) (time.Time, error)
+}
+
+// Options set up a Ring.
+type Options struct {
+	// Store is the control store.
+	Store store.Store
+	// KMS wraps.
+	KMS Wrapper
+	// KEK is the id of the KEK that keys are wrapped under where the control
+	// store names none yet. After that the control store's counts (see UseKEK).
+	KEK string
+	Log *audit.Log
+	// Clock dates events.
+	Clock func() time.Time
+	// Rotations is asked before a compromised key is opened. Nil: none is.
+	Rotations Rotations
+	// Window bounds how long after its start a rotation may open a compromised
+	// key. Zero: 7 days.
+	Window time.Duration
+	// Lifetimes say when new keys expire. Zero: never.
+	Lifetimes []Lifetime
 }
 
 // Ring is the key records of one control store. It is safe for concurrent use,
 // also by many processes.
 type Ring struct {
-	store   store.Store
-	wrapper Wrapper
-	log     *audit.Log
-	clock   func() time.Time
+	o      Options
+	worker bool
+	values *values
 }
 
-// New returns the ring of the control store s.
-func New(s store.Store, w Wrapper, log *audit.Log, clock func() time.Time) *Ring {
-	return &Ring{store: s, wrapper: w, log: log, clock: clock}
+// New returns the ring of a control store.
+func New(o Options) *Ring {
+	if o.Window == 0 {
+		o.Window = 7 * 24 * time.Hour
+	}
+	return &Ring{o: o, values: &values{}}
+}
+
+// AsWorker is the ring for whoever does a rotation's work, who alone may open a
+// compromised key.
+func (r *Ring) AsWorker() *Ring {
+	w := *r
+	w.worker = true
+	return &w
 }
 
 // Get reads a record: ErrNotFound, ErrCorrupt, or an error of the store. No key
 // is opened and nothing goes on the log.
 func (r *Ring) Get(ctx context.Context, kid key.KID) (Record, error) {
-	rec, _, err := r.read(ctx, objectName(kid))
+	rec, _, err := r.read(ctx, kid)
 	if err != nil {
 		return Record{}, fmt.Errorf("get key %s: %w", kid, err)
 	}
 	return rec, nil
 }
 
-// read also returns the ETag that the record stands at.
-func (r *Ring) read(ctx context.Context, name string) (Record, string, error) {
-	body, info, err := store.ReadAll(ctx, r.store, name, "", maxRecord, nil)
+// stand says at which version of its object a record was read.
+type stand struct {
+	etag   string
+	behind int // events that the object lacks
+}
+
+// read returns a record as its events have it, and where its object stands.
+func (r *Ring) read(ctx context.Context, kid key.KID) (Record, stand, error) {
+	rec, etag, err := r.readObject(ctx, objectName(kid))
+	if err != nil {
+		return Record{}, stand{}, err
+	}
+	behind, err := r.catchUp(ctx, &rec)
+	if err != nil {
+		return Record{}, stand{}, err
+	}
+	return rec, stand{etag, behind}, nil
+}
+
+func (r *Ring) readObject(ctx context.Context, name string) (Record, string, error) {
+	body, info, err := store.ReadAll(ctx, r.o.Store, name, "", maxRecord, nil)
 	if errors.Is(err, store.ErrNotFound) {
 		return Record{}, "", fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
@@ -97,11 +153,15 @@ func (r *Ring) List(ctx context.Context) iter.Seq2[Record, error] {
 }
 
 // readAhead starts reading each record that is listed and sends where it will
-// arrive, in order.
+// arrive, in order. It walks the anchors beside them, so that only a record that
+// has later events costs a look for them.
 func (r *Ring) readAhead(ctx context.Context, running *sync.WaitGroup, slots chan<- chan listed) error {
-	for info, err := range r.store.List(ctx, prefix) {
-		if err != nil {
-			return err
+	next, stop := iter.Pull2(r.anchored(ctx))
+	defer stop()
+	at, err, more := next()
+	for info, listErr := range r.o.Store.List(ctx, prefix) {
+		if listErr != nil {
+			return listErr
 		}
 		slot := make(chan listed, 1)
 		select {
@@ -109,12 +169,22 @@ func (r *Ring) readAhead(ctx context.Context, running *sync.WaitGroup, slots cha
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		for more && (err != nil || objectName(at.kid) < info.Key) {
+			if err != nil {
+				return err
+			}
+			at, err, more = next()
+		}
+		anchors := more && err == nil && objectName(at.kid) == info.Key
 		running.Go(func() {
-			rec, _, err := r.read(ctx, info.Key)
+			rec, _, err := r.readObject(ctx, info.Key)
+			if err == nil && anchors {
+				_, err = r.catchUp(ctx, &rec)
+			}
 			slot <- listed{rec, err}
 		})
 	}
-	return nil
+	return err
 }
 
 // maxTries bounds how often a conditional write that lost is decided again.
@@ -126,7 +196,7 @@ func (r *Ring) replace(ctx context.Context, rec Record, etag string) error {
 	if err != nil {
 		return err
 	}
-	_, err = r.store.Put(ctx, objectName(rec.KID), body, store.PutOptions{IfMatch: etag, Attributes: recordAttributes()})
+	_, err = r.o.Store.Put(ctx, objectName(rec.KID), body, store.PutOptions{IfMatch: etag, Attributes: recordAttributes()})
 	return err
 }
 
@@ -154,8 +224,8 @@ func pause(ctx context.Context, try int) error {
 }
 
 // now is the time as it reads back from JSON.
-func (r *Ring) now() time.Time { return r.clock().UTC().Round(0) }
+func (r *Ring) now() time.Time { return r.o.Clock().UTC().Round(0) }
 
 func (r *Ring) event(s State, reason, rotation string) Event {
-	return Event{Time: r.now(), Actor: r.log.Actor(), State: s, Reason: reason, Rotation: rotation}
+	return Event{Time: r.now(), Actor: r.o.Log.Actor(), State: s, Reason: reason, Rotation: rotation}
 }

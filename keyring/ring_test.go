@@ -17,7 +17,7 @@ import (
 func TestCreate(t *testing.T) {
 	b := newBench(t)
 	kid := key.NewKID()
-	rec, err := b.Create(t.Context(), kid, "keys/n.key", "r1")
+	rec, err := b.Create(t.Context(), kid, CreateOptions{URI: "keys/n.key", Rotation: "r1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,12 +28,12 @@ func TestCreate(t *testing.T) {
 	if rec.State != Active || rec.Rotation != "r1" || rec.History[0].Rotation != "r1" {
 		t.Errorf("record %+v", rec)
 	}
-	again, err := b.Create(t.Context(), kid, "keys/n.key", "r1")
+	again, err := b.Create(t.Context(), kid, CreateOptions{URI: "keys/n.key", Rotation: "r1"})
 	if err != nil || !bytes.Equal(again.Wrapped, rec.Wrapped) {
 		t.Errorf("again: another key, or %v", err)
 	}
 	for _, c := range []struct{ uri, rotation string }{{"keys/n.key", "r2"}, {"keys/n.key", ""}, {"keys/o.key", "r1"}} {
-		if _, err := b.Create(t.Context(), kid, c.uri, c.rotation); !errors.Is(err, ErrExists) {
+		if _, err := b.Create(t.Context(), kid, CreateOptions{URI: c.uri, Rotation: c.rotation}); !errors.Is(err, ErrExists) {
 			t.Errorf("Create %q for %q: %v, want ErrExists", c.uri, c.rotation, err)
 		}
 	}
@@ -48,7 +48,7 @@ func TestCreateNeverAdopts(t *testing.T) {
 	b := newBench(t)
 	kid := key.NewKID()
 	b.mustImport(t, kid, key.NewContentKey())
-	if _, err := b.Create(t.Context(), kid, "", ""); !errors.Is(err, ErrExists) {
+	if _, err := b.Create(t.Context(), kid, CreateOptions{}); !errors.Is(err, ErrExists) {
 		t.Errorf("Create over an imported key: %v, want ErrExists", err)
 	}
 }
@@ -74,17 +74,17 @@ func TestOtherKEK(t *testing.T) {
 	b := newBench(t)
 	kid, k := key.NewKID(), key.NewContentKey()
 	b.mustImport(t, kid, k)
-	other, err := kms.OpenLocal(filepath.Join(t.TempDir(), "master"))
-	if err != nil {
+	other := kms.NewLocal(kms.LocalOptions{Path: filepath.Join(t.TempDir(), "master")})
+	if _, err := other.Primary(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r := New(b.store, other, b.log, b.clock)
-	_, err = r.Unwrap(t.Context(), kid, Verify, "")
-	if !errors.Is(err, ErrOtherKEK) || !strings.Contains(err.Error(), b.kek.ID()) || !strings.Contains(err.Error(), other.ID()) {
-		t.Errorf("Unwrap: %v, want ErrOtherKEK and both ids", err)
+	r := b.ring(b.store, other)
+	_, err := r.Unwrap(t.Context(), kid, Verify, "")
+	if !errors.Is(err, kms.ErrNotFound) || !strings.Contains(err.Error(), b.kek) {
+		t.Errorf("Unwrap: %v, want kms.ErrNotFound and the KEK's id", err)
 	}
-	if _, err := r.Import(t.Context(), kid, k, ImportOptions{}); !errors.Is(err, ErrOtherKEK) {
-		t.Errorf("Import: %v, want ErrOtherKEK", err)
+	if _, err := r.Import(t.Context(), kid, k, ImportOptions{}); !errors.Is(err, kms.ErrNotFound) {
+		t.Errorf("Import: %v, want kms.ErrNotFound", err)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestKeysNeverInControl(t *testing.T) {
 	b.mustImport(t, kid, k)
 	_, err := b.Import(t.Context(), kid, secret, ImportOptions{})
 	wantHidden(t, "an error", []byte(err.Error()), secret)
-	made, err := b.Create(t.Context(), key.NewKID(), "", "r1")
+	made, err := b.Create(t.Context(), key.NewKID(), CreateOptions{Rotation: "r1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,12 +105,12 @@ func TestKeysNeverInControl(t *testing.T) {
 		t.Fatal(err)
 	}
 	rotation := key.KIDFromURI("rotation:r1")
-	wrapped, err := b.WrapKey(t.Context(), rotation, secret, "MAC key")
-	if err != nil {
+	if err := b.CreateSecret(t.Context(), rotation, "MAC key"); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := b.UnwrapKey(t.Context(), rotation, wrapped, "MAC key"); err != nil || !got.Equal(secret) {
-		t.Fatalf("UnwrapKey: %v, or another key", err)
+	mac, err := b.OpenSecret(t.Context(), rotation, "MAC key")
+	if err != nil {
+		t.Fatalf("OpenSecret: %v", err)
 	}
 	b.mustSet(t, kid, Compromised)
 	if _, err := b.Unwrap(t.Context(), kid, Encrypt, ""); err == nil {
@@ -121,7 +121,7 @@ func TestKeysNeverInControl(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for _, c := range []key.ContentKey{k, secret, fresh} {
+		for _, c := range []key.ContentKey{k, secret, fresh, mac} {
 			wantHidden(t, "the name "+path, []byte(path), c)
 		}
 		if d.IsDir() {
@@ -129,7 +129,7 @@ func TestKeysNeverInControl(t *testing.T) {
 		}
 		objects++
 		text, err := os.ReadFile(path)
-		for _, c := range []key.ContentKey{k, secret, fresh} {
+		for _, c := range []key.ContentKey{k, secret, fresh, mac} {
 			wantHidden(t, path, text, c)
 		}
 		return err

@@ -10,7 +10,8 @@ import (
 
 // SetState moves a key to another state and puts who and why in its history. A
 // key that is in that state already stays as it is, and that is no error. A way
-// that does not lead there is ErrTransition.
+// that does not lead there is ErrTransition; so is Destroyed, which has a call of
+// its own.
 //
 // Of two calls at once the second decides again on what the first has left. The
 // number of times is bounded (ErrContended). If the store failed in between,
@@ -20,40 +21,53 @@ func (r *Ring) SetState(ctx context.Context, kid key.KID, to State, reason strin
 	if reason != "" {
 		e.Reason += ": " + reason
 	}
-	if err := r.setState(ctx, e, kid, to, reason); err != nil {
+	err := r.change(ctx, e, kid, func(rec Record, _ *audit.Record) (Event, error) {
+		switch {
+		case rec.State == to:
+			return Event{}, errSettled
+		case to == Destroyed:
+			return Event{}, fmt.Errorf("%w: a key is destroyed by Destroy", ErrTransition)
+		case to == Active && rec.Expired(r.now()):
+			return Event{}, fmt.Errorf("%w: the key has expired, and does not become active again", ErrTransition)
+		}
+		return r.event(to, reason, ""), checkTransition(rec.State, to)
+	})
+	if err != nil {
 		return fmt.Errorf("set state of key %s: %w", kid, err)
 	}
 	return nil
 }
 
-func (r *Ring) setState(ctx context.Context, e audit.Record, kid key.KID, to State, reason string) error {
-	for try := 0; ; try++ {
-		rec, etag, err := r.read(ctx, objectName(kid))
-		if err != nil {
-			return r.fail(ctx, e, err)
+// Destroy takes the wrapped key out of its record, for good; the record, its
+// history and the fingerprint of its value stay. A key that may still protect or
+// open media for someone is ErrTransition: deactivate it first. Copies of the
+// record in versions that the store keeps, and in backups, are not touched.
+func (r *Ring) Destroy(ctx context.Context, kid key.KID, reason string) error {
+	e := audit.Record{Action: audit.KeyDestroy, KID: kid.String(), Reason: reason}
+	err := r.change(ctx, e, kid, func(rec Record, _ *audit.Record) (Event, error) {
+		if rec.State == Destroyed {
+			return Event{}, errSettled
 		}
-		if rec.State == to {
-			return r.note(ctx, e, audit.Unchanged)
-		}
-		if err := checkTransition(rec.State, to); err != nil {
-			return r.refuse(ctx, e, err)
-		}
-		if err := r.allow(ctx, e); err != nil {
-			return err
-		}
-		rec.State = to
-		rec.History = append(rec.History, r.event(to, reason, ""))
-		if err = r.replace(ctx, rec, etag); err == nil {
-			return nil
-		}
-		if err = r.fail(ctx, e, err); !lost(err) {
-			return err
-		}
-		if try == maxTries {
-			return fmt.Errorf("%w: %w", ErrContended, err)
-		}
-		if err := pause(ctx, try); err != nil {
-			return err
-		}
+		return r.event(Destroyed, reason, ""), checkTransition(rec.State, Destroyed)
+	})
+	if err != nil {
+		return fmt.Errorf("destroy key %s: %w", kid, err)
 	}
+	return nil
+}
+
+// Expire writes down that a key's time is up, which has counted since it was: an
+// active key becomes deactivated. Any other is left as it is.
+func (r *Ring) Expire(ctx context.Context, kid key.KID) error {
+	e := audit.Record{Action: audit.KeyState, KID: kid.String(), Reason: "to " + string(Deactivated) + ": expired"}
+	err := r.change(ctx, e, kid, func(rec Record, _ *audit.Record) (Event, error) {
+		if rec.State != Active || !rec.Expired(r.now()) {
+			return Event{}, errSettled
+		}
+		return r.event(Deactivated, "expired", ""), nil
+	})
+	if err != nil {
+		return fmt.Errorf("expire key %s: %w", kid, err)
+	}
+	return nil
 }

@@ -7,48 +7,93 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-6133abe0/rekey/key"
 )
 
-var (
-	allStates = []State{Active, Deactivated, Compromised}
-	allUses   = []Use{Encrypt, DecryptRekey, Deliver, Export, Verify}
-)
-
 // want is the table as it was decided, spelled apart from the code's.
 var want = map[string]string{
+	"pre-activation encrypt": "no", "pre-activation decrypt-rekey": "no", "pre-activation deliver": "no", "pre-activation export": "no", "pre-activation verify": "no",
 	"active encrypt": "yes", "active decrypt-rekey": "yes", "active deliver": "yes", "active export": "yes", "active verify": "yes",
+	"suspended encrypt": "no", "suspended decrypt-rekey": "yes", "suspended deliver": "yes", "suspended export": "no", "suspended verify": "yes",
 	"deactivated encrypt": "no", "deactivated decrypt-rekey": "yes", "deactivated deliver": "yes", "deactivated export": "yes", "deactivated verify": "yes",
-	"compromised encrypt": "no", "compromised decrypt-rekey": "rotation", "compromised deliver": "yes", "compromised export": "no", "compromised verify": "yes",
+	"compromised encrypt": "no", "compromised decrypt-rekey": "rotation", "compromised deliver": "yes", "compromised export": "no", "compromised verify": "rotation",
+	"destroyed encrypt": "no", "destroyed decrypt-rekey": "no", "destroyed deliver": "no", "destroyed export": "no", "destroyed verify": "no",
+}
+
+// ways lead from a new key to each state.
+var ways = map[State][]State{
+	Active: nil, Suspended: {Suspended}, Deactivated: {Deactivated}, Compromised: {Compromised},
+	Destroyed: {Deactivated, Destroyed},
+}
+
+// mustReach brings an active key to a state.
+func (b *bench) mustReach(t *testing.T, kid key.KID, s State) {
+	t.Helper()
+	if s == PreActivation { // nothing leads there: it is made so
+		rec, at, err := b.read(t.Context(), kid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.State, rec.History[0].State = s, s
+		if err := b.replace(t.Context(), rec, at.etag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, to := range ways[s] {
+		b.mustSet(t, kid, to)
+	}
 }
 
 // TestTable tries every state, use and rotation, on a ring.
 func TestTable(t *testing.T) {
-	if len(permissions) != len(allStates) || len(want) != len(allStates)*len(allUses) {
+	if len(permissions) != len(States()) || len(want) != len(States())*len(Uses()) {
 		t.Fatal("a state or a use is missing here")
 	}
-	for _, s := range allStates {
-		if len(permissions[s]) != len(allUses) {
-			t.Errorf("%s: %d uses in the table, want %d", s, len(permissions[s]), len(allUses))
+	for _, s := range States() {
+		if len(permissions[s]) != len(Uses()) {
+			t.Errorf("%s: %d uses in the table, want %d", s, len(permissions[s]), len(Uses()))
 		}
 		b := newBench(t)
 		kid, k := key.NewKID(), key.NewContentKey()
 		b.mustImport(t, kid, k)
-		if s != Active {
-			b.mustSet(t, kid, s)
-		}
-		for _, u := range allUses {
-			for _, rotation := range []string{"", "r1"} {
+		b.mustReach(t, kid, s)
+		for _, u := range Uses() {
+			for _, rotation := range []string{"", "r1", "r2"} {
 				t.Run(fmt.Sprintf("%s/%s/%s", s, u, rotation), func(t *testing.T) {
 					w := want[string(s)+" "+string(u)]
-					tryUse(t, b, kid, k, u, rotation, w == "yes" || w == "rotation" && rotation != "")
-					if got := Allows(s, u, rotation); got != (w == "yes" || w == "rotation" && rotation != "") {
-						t.Errorf("Allows: %v, want %s", got, w)
+					tryUse(t, b, kid, k, u, rotation, w == "yes" || w == "rotation" && rotation == "r1")
+					if got := string(Allows(s, u)); got != w {
+						t.Errorf("Allows: %s, want %s", got, w)
 					}
 				})
 			}
 		}
+	}
+}
+
+// TestCompromisedForWorkersOnly: no other ring opens a compromised key, nor does
+// a worker's without rotations, and none after the window.
+func TestCompromisedForWorkersOnly(t *testing.T) {
+	b := newBench(t)
+	kid := key.NewKID()
+	b.mustImport(t, kid, key.NewContentKey())
+	b.mustSet(t, kid, Compromised)
+	o := b.o
+	late := o
+	late.Clock = func() time.Time { return start.Add(8 * 24 * time.Hour) }
+	blind := o
+	blind.Rotations = nil
+	for name, r := range map[string]*Ring{
+		"no worker": New(o), "late": New(late).AsWorker(), "blind": New(blind).AsWorker(),
+	} {
+		if got, err := r.Unwrap(t.Context(), kid, DecryptRekey, "r1"); !errors.Is(err, ErrForbidden) || !got.IsZero() {
+			t.Errorf("%s: %v, want ErrForbidden and no key", name, err)
+		}
+	}
+	if _, err := b.Unwrap(t.Context(), kid, DecryptRekey, "r1"); err != nil {
+		t.Errorf("a worker in time: %v", err)
 	}
 }
 
@@ -77,10 +122,10 @@ func tryUse(t *testing.T, b *bench, kid key.KID, k key.ContentKey, u Use, rotati
 }
 
 func TestTableKnowsNothingElse(t *testing.T) {
-	for _, s := range append(slices.Clone(allStates), "", "destroyed", "ACTIVE") {
-		for _, u := range append(slices.Clone(allUses), "", "decrypt", "ENCRYPT") {
-			known := slices.Contains(allStates, s) && slices.Contains(allUses, u)
-			if !known && Allows(s, u, "r1") {
+	for _, s := range append(States(), "", "gone", "ACTIVE") {
+		for _, u := range append(Uses(), "", "decrypt", "ENCRYPT") {
+			known := slices.Contains(States(), s) && slices.Contains(Uses(), u)
+			if !known && Allows(s, u) != Never {
 				t.Errorf("state %q allows %q", s, u)
 			}
 		}
@@ -97,21 +142,27 @@ func TestDocTable(t *testing.T) {
 	for line := range strings.Lines(string(doc)) {
 		have[strings.Join(strings.Fields(strings.TrimPrefix(line, "//")), " ")] = true
 	}
-	words := map[permission]string{never: "no", always: "yes", inRotation: "rotation"}
 	head := "state"
-	for _, u := range allUses {
+	for _, u := range Uses() {
 		head += " " + string(u)
 	}
 	if !have[head] {
 		t.Errorf("doc.go has no line %q", head)
 	}
-	for _, s := range allStates {
+	for _, s := range States() {
 		row := string(s)
-		for _, u := range allUses {
-			row += " " + words[permissions[s][u]]
+		for _, u := range Uses() {
+			row += " " + string(permissions[s][u])
 		}
 		if !have[row] {
 			t.Errorf("doc.go has no line %q", row)
+		}
+		way := string(s)
+		for _, to := range Transitions(s) {
+			way += " " + string(to)
+		}
+		if s != Destroyed && !have[way] {
+			t.Errorf("doc.go has no line %q", way)
 		}
 	}
 }
@@ -119,32 +170,37 @@ func TestDocTable(t *testing.T) {
 // TestTransitions tries every pair of states, and states that are none.
 func TestTransitions(t *testing.T) {
 	good := map[[2]State]bool{
-		{Active, Deactivated}: true, {Active, Compromised}: true, {Deactivated, Compromised}: true,
+		{PreActivation, Active}: true, {PreActivation, Compromised}: true, {PreActivation, Destroyed}: true,
+		{Active, Suspended}: true, {Active, Deactivated}: true, {Active, Compromised}: true,
+		{Suspended, Active}: true, {Suspended, Deactivated}: true, {Suspended, Compromised}: true,
+		{Deactivated, Compromised}: true, {Deactivated, Destroyed}: true, {Compromised, Destroyed}: true,
 	}
-	for _, from := range allStates {
-		for _, to := range append(slices.Clone(allStates), "", "destroyed") {
+	for _, from := range States() {
+		for _, to := range append(States(), "", "gone") {
 			t.Run(fmt.Sprintf("%s-%s", from, to), func(t *testing.T) {
 				b := newBench(t)
 				kid := key.NewKID()
 				b.mustImport(t, kid, key.NewContentKey())
-				if from != Active {
-					b.mustSet(t, kid, from)
-				}
+				b.mustReach(t, kid, from)
 				before, err := b.Get(t.Context(), kid)
 				if err != nil {
 					t.Fatal(err)
 				}
-				err = b.SetState(t.Context(), kid, to, "because")
+				err = b.set(t, kid, to, "because")
 				after, getErr := b.Get(t.Context(), kid)
 				if getErr != nil {
 					t.Fatal(getErr)
 				}
 				checkMove(t, before, after, to, err, good[[2]State{from, to}])
 				outcome := map[bool]string{true: "allowed", false: "refused"}[good[[2]State{from, to}]]
+				action := "key.state"
+				if to == Destroyed {
+					action = "key.destroy"
+				}
 				if from == to {
 					outcome = "unchanged"
 				}
-				if e := b.lastEntry(t); e.Action != "key.state" || e.Outcome != outcome || !strings.Contains(e.Reason, "because") {
+				if e := b.lastEntry(t); e.Action != action || e.Outcome != outcome || !strings.Contains(e.Reason, "because") {
 					t.Errorf("audit record %+v, want key.state %s", e, outcome)
 				}
 			})

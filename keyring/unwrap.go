@@ -7,7 +7,6 @@ import (
 
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/key"
-	"github.com/seed-6133abe0/rekey/store"
 )
 
 // Unwrap hands out a key for one use, if its state allows that (else
@@ -27,13 +26,9 @@ func (r *Ring) Unwrap(ctx context.Context, kid key.KID, use Use, rotation string
 }
 
 func (r *Ring) unwrap(ctx context.Context, e audit.Record, kid key.KID, use Use) (key.ContentKey, error) {
-	rec, _, err := r.read(ctx, objectName(kid))
+	rec, err := r.permit(ctx, e, kid, use)
 	if err != nil {
-		return key.ContentKey{}, r.fail(ctx, e, err)
-	}
-	if err := checkUse(rec.State, use, e.Rotation); err != nil {
-		e.Action = audit.KeyRefuse
-		return key.ContentKey{}, r.refuse(ctx, e, err)
+		return key.ContentKey{}, err
 	}
 	if err := r.allow(ctx, e); err != nil {
 		return key.ContentKey{}, err
@@ -45,49 +40,53 @@ func (r *Ring) unwrap(ctx context.Context, e audit.Record, kid key.KID, use Use)
 	return k, nil
 }
 
-// WrapKey wraps a 16-byte secret that is no content key, such as a rotation's
-// MAC key, for the caller to keep. kid names the secret and must be derived
-// from what it belongs to (key.KIDFromURI); the KID of a key record is
-// ErrForbidden. On the audit log first.
-func (r *Ring) WrapKey(ctx context.Context, kid key.KID, k key.ContentKey, reason string) ([]byte, error) {
-	e := audit.Record{Action: audit.KeyWrap, KID: kid.String(), Reason: reason}
-	err := r.aside(ctx, e, kid)
+// permit reads a record and asks whether it may be used; what it refuses is on
+// record.
+func (r *Ring) permit(ctx context.Context, e audit.Record, kid key.KID, use Use) (Record, error) {
+	rec, _, err := r.read(ctx, kid)
 	if err != nil {
-		return nil, fmt.Errorf("wrap secret %s: %w", kid, err)
+		return Record{}, r.fail(ctx, e, err)
 	}
-	wrapped, err := r.wrapper.Wrap(ctx, kid, k)
-	if err != nil {
-		return nil, fmt.Errorf("wrap secret %s: %w", kid, r.fail(ctx, e, err))
-	}
-	return wrapped, nil
-}
-
-// UnwrapKey opens what WrapKey made for the same kid. On the audit log first.
-func (r *Ring) UnwrapKey(ctx context.Context, kid key.KID, wrapped []byte, reason string) (key.ContentKey, error) {
-	e := audit.Record{Action: audit.KeyUnwrap, KID: kid.String(), Reason: reason}
-	err := r.aside(ctx, e, kid)
-	if err != nil {
-		return key.ContentKey{}, fmt.Errorf("unwrap secret %s: %w", kid, err)
-	}
-	k, err := r.wrapper.Unwrap(ctx, kid, wrapped)
-	if err != nil {
-		return key.ContentKey{}, fmt.Errorf("unwrap secret %s: %w", kid, r.fail(ctx, e, err))
-	}
-	return k, nil
-}
-
-// aside allows e only where no key record stands: this way past the table of
-// states must not open a content key.
-func (r *Ring) aside(ctx context.Context, e audit.Record, kid key.KID) error {
-	if kid.IsZero() {
-		return r.refuse(ctx, e, fmt.Errorf("%w: a KID of zeros names no secret", ErrSyntax))
-	}
-	_, err := r.store.Stat(ctx, objectName(kid))
+	err = r.checkUse(ctx, rec, use, e.Rotation)
 	switch {
-	case err == nil:
-		return r.refuse(ctx, e, fmt.Errorf("%w: the KID is a content key's", ErrForbidden))
-	case !errors.Is(err, store.ErrNotFound):
-		return r.fail(ctx, e, err)
+	case errors.Is(err, ErrForbidden):
+		e.Action = audit.KeyRefuse
+		return Record{}, r.refuse(ctx, e, err)
+	case err != nil:
+		return Record{}, r.fail(ctx, e, err)
 	}
-	return r.allow(ctx, e)
+	return rec, nil
+}
+
+// checkUse returns nil, an error of class ErrForbidden, or what kept it from
+// knowing.
+func (r *Ring) checkUse(ctx context.Context, rec Record, u Use, rotation string) error {
+	now := r.now()
+	s := rec.StateAt(now)
+	switch Allows(s, u) {
+	case Always:
+		return nil
+	case InRotation:
+	default:
+		return fmt.Errorf("%w: %q of a key that is %s", ErrForbidden, u, s)
+	}
+	refused := func(why string) error {
+		return fmt.Errorf("%w: %q of a key that is %s: %s", ErrForbidden, u, s, why)
+	}
+	switch {
+	case rotation == "":
+		return refused("it needs a rotation named")
+	case !r.worker:
+		return refused("only a worker may")
+	case r.o.Rotations == nil:
+		return refused("no rotations are known here")
+	}
+	opened, err := r.o.Rotations.Opened(ctx, rotation, rec.KID)
+	if err != nil {
+		return fmt.Errorf("%q of a key that is %s, for rotation %s: %w", u, s, rotation, err)
+	}
+	if end := opened.Add(r.o.Window); now.After(end) {
+		return refused(fmt.Sprintf("rotation %s might until %s", rotation, end.UTC().Format("2006-01-02T15:04:05Z")))
+	}
+	return nil
 }

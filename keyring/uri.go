@@ -48,7 +48,7 @@ func (r *Ring) KIDOfURI(ctx context.Context, uri string) (kid key.KID, found boo
 
 func (r *Ring) readURI(ctx context.Context, uri string) (named, error) {
 	name := uriName(uri)
-	b, _, err := store.ReadAll(ctx, r.store, name, "", maxRecord, nil)
+	b, _, err := store.ReadAll(ctx, r.o.Store, name, "", maxRecord, nil)
 	if err != nil {
 		return named{}, err
 	}
@@ -87,7 +87,7 @@ func (r *Ring) nameURI(ctx context.Context, kid key.KID, uri string) error {
 	if err != nil {
 		return err
 	}
-	_, err = store.PutOnce(ctx, r.store, uriName(uri), body, recordAttributes())
+	_, err = store.PutOnce(ctx, r.o.Store, uriName(uri), body, recordAttributes())
 	if !errors.Is(err, store.ErrPrecondition) {
 		return err
 	}

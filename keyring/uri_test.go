@@ -23,7 +23,7 @@ func TestKIDOfURI(t *testing.T) {
 	if _, err := b.Import(t.Context(), imported, k, ImportOptions{URI: "https://keys.example/1"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Create(t.Context(), made, "m/key.bin", "r1"); err != nil {
+	if _, err := b.Create(t.Context(), made, CreateOptions{URI: "m/key.bin", Rotation: "r1"}); err != nil {
 		t.Fatal(err)
 	}
 	b.mustImport(t, late, key.NewContentKey())
@@ -50,10 +50,10 @@ func TestURIOfNoKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.wantKID(t, "m/key.bin", key.KID{}, false)
-	if _, err := b.Create(t.Context(), key.NewKID(), "m/key.bin", "r1"); !errors.Is(err, ErrExists) {
+	if _, err := b.Create(t.Context(), key.NewKID(), CreateOptions{URI: "m/key.bin", Rotation: "r1"}); !errors.Is(err, ErrExists) {
 		t.Errorf("Create of another key: %v, want ErrExists", err)
 	}
-	if _, err := b.Create(t.Context(), kid, "m/key.bin", "r1"); err != nil {
+	if _, err := b.Create(t.Context(), kid, CreateOptions{URI: "m/key.bin", Rotation: "r1"}); err != nil {
 		t.Fatal(err)
 	}
 	b.wantKID(t, "m/key.bin", kid, true)

@@ -222,7 +222,7 @@ func newKeyURI(templates []string, old string, kid key.KID) (string, bool) {
 	for _, t := range templates {
 		was, now := catalog.Scheme(old), catalog.Scheme(t)
 		if was == now || web(was) == "http" && web(now) == "http" || was == "" && web(now) == "http" {
-			return strings.ReplaceAll(t, KIDInTemplate, kid.String()), true
+			return strings.ReplaceAll(t, catalog.KIDInTemplate, kid.String()), true
 		}
 	}
 	return "", false

@@ -44,14 +44,16 @@ type Receiver interface {
 	Receive(ctx context.Context, lines []byte) error
 }
 
-// Engine runs rotations. Media, Control, Ring, Audit, Clock and Log must be
+// Engine runs rotations. Media, Control, Ring, Openings, Audit, Clock and Log must be
 // set; Queue only to drive.
 type Engine struct {
 	Media   store.Store
 	Control store.Store
 	Ring    *keyring.Ring
 	Audit   *audit.Log
-	Queue   Queue
+	// Openings is what the ring asks before it opens a compromised key.
+	Openings *Openings
+	Queue    Queue
 	// Receiver gets the new CENC keys; nil with HandoverNone unset stops a
 	// rotation of CENC media before it begins.
 	Receiver     Receiver
@@ -59,7 +61,7 @@ type Engine struct {
 	// Space says where references of manifests lead.
 	Space catalog.Space
 	// NewKeyURIs are templates, one a scheme, for the URIs of new HLS keys whose
-	// old ones lead out of the media root; each has KIDInTemplate in it.
+	// old ones lead out of the media root; each has catalog.KIDInTemplate in it.
 	NewKeyURIs []string
 	Clock      func() time.Time
 	Log        *slog.Logger
@@ -76,9 +78,6 @@ type Engine struct {
 	// PartObjects bounds the objects of a part; 0 means 64.
 	PartObjects int
 }
-
-// KIDInTemplate is what the new KID, as 32 hex digits, stands for in a template.
-const KIDInTemplate = "{kid}"
 
 // Options are how the catalogue reads references.
 func (e *Engine) Options() catalog.Options {

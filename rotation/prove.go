@@ -51,7 +51,7 @@ func (e *Engine) prove(ctx context.Context, p *journal.Plan) error {
 func (e *Engine) proveTracks(ctx context.Context, p *journal.Plan) error {
 	keys := map[key.KID]key.ContentKey{}
 	for _, k := range p.Keys {
-		old, err := e.Ring.Unwrap(ctx, k.OldKID, keyring.Verify, p.Rotation)
+		old, err := e.Ring.AsWorker().Unwrap(ctx, k.OldKID, keyring.Verify, p.Rotation)
 		if errors.Is(err, keyring.ErrNotFound) {
 			return &proveError{p.Asset, fmt.Errorf("no key record for KID %s", k.OldKID)}
 		}

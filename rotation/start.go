@@ -61,6 +61,7 @@ func (e *Engine) Start(ctx context.Context, r Request) (Planned, error) {
 	for _, k := range r.KIDs {
 		kids[k] = true
 	}
+	defer e.Openings.plan(id, e.Clock(), r.KIDs)()
 	var plans []*journal.Plan
 	for _, u := range units(assets, kids) {
 		for _, a := range u.assets {
@@ -112,7 +113,7 @@ func (e *Engine) widen(ctx context.Context, r Request, assets []*catalog.Asset) 
 	if len(kids) == 0 {
 		kids = r.KIDs
 	}
-	all, err := e.twins(ctx, assets, kids)
+	all, err := e.twins(ctx, kids)
 	if err != nil || len(all) == len(kids) {
 		return all, assets, err
 	}
@@ -121,35 +122,18 @@ func (e *Engine) widen(ctx context.Context, r Request, assets []*catalog.Asset) 
 	return all, assets, err
 }
 
-// twins adds the KIDs under which these assets use the same key bytes: packagers
-// copy one key file beside each rendition, and who holds the key holds all of
-// them.
-func (e *Engine) twins(ctx context.Context, assets []*catalog.Asset, kids []key.KID) ([]key.KID, error) {
-	var keys []key.ContentKey
-	seen := map[key.KID]bool{}
+// twins adds the KIDs under which the same key bytes stand: packagers copy one
+// key file beside each rendition, and who holds the key holds all of them.
+func (e *Engine) twins(ctx context.Context, kids []key.KID) ([]key.KID, error) {
+	out := slices.Clone(kids)
 	for _, kid := range kids {
-		seen[kid] = true
-		k, err := e.Ring.Unwrap(ctx, kid, keyring.Verify, "")
-		switch {
-		case err == nil:
-			keys = append(keys, k)
-		case !errors.Is(err, keyring.ErrNotFound):
+		twins, err := e.Ring.Twins(ctx, kid)
+		if err != nil && !errors.Is(err, keyring.ErrNotFound) {
 			return nil, err
 		}
-	}
-	out := slices.Clone(kids)
-	for _, a := range assets {
-		for _, kid := range a.KIDs() {
-			if seen[kid] {
-				continue
-			}
-			seen[kid] = true
-			k, err := e.Ring.Unwrap(ctx, kid, keyring.Verify, "")
-			switch {
-			case err == nil && slices.ContainsFunc(keys, k.Equal):
-				out = append(out, kid)
-			case err != nil && !errors.Is(err, keyring.ErrNotFound):
-				return nil, err
+		for _, t := range twins {
+			if !slices.Contains(out, t) {
+				out = append(out, t)
 			}
 		}
 	}
@@ -273,13 +257,12 @@ func (e *Engine) commit(ctx context.Context, id string, r Request, plans []*jour
 			}
 		}
 	}
-	mac, err := e.Ring.WrapKey(ctx, worker.MACKeyKID(id), key.NewContentKey(), "digest of rotation "+id)
-	if err != nil {
-		return fmt.Errorf("wrap MAC key: %w", err)
+	if err := e.Ring.CreateSecret(ctx, worker.MACKeyKID(id), "digest of rotation "+id); err != nil {
+		return fmt.Errorf("make MAC key: %w", err)
 	}
 	state := journal.State{
 		Rotation: id, Kind: r.Kind, Phase: journal.Planning, KIDs: r.KIDs, Reason: r.Reason,
-		Actor: e.Actor, Created: e.Clock().UTC(), Assets: len(plans), MAC: mac,
+		Actor: e.Actor, Created: e.Clock().UTC(), Assets: len(plans),
 		AcceptUnproved: r.AcceptUnproved, Generation: 1,
 		HandoverNone: e.HandoverNone,
 	}
@@ -305,7 +288,7 @@ func (e *Engine) commit(ctx context.Context, id string, r Request, plans []*jour
 func (e *Engine) commitPlan(ctx context.Context, p *journal.Plan) error {
 	if p.Refusal == nil {
 		for _, k := range p.Keys {
-			if err := e.mint(ctx, p.Rotation, k); err != nil {
+			if err := e.mint(ctx, p, k); err != nil {
 				return fmt.Errorf("mint key: %w", err)
 			}
 		}
@@ -328,7 +311,7 @@ func (e *Engine) commitPlan(ctx context.Context, p *journal.Plan) error {
 }
 
 // mint makes a new key, known by every URI that will lead to it.
-func (e *Engine) mint(ctx context.Context, rotation string, k journal.KeyChange) error {
+func (e *Engine) mint(ctx context.Context, p *journal.Plan, k journal.KeyChange) error {
 	var uris []string
 	if k.Object != nil {
 		uris = append(uris, k.Object.To)
@@ -342,7 +325,14 @@ func (e *Engine) mint(ctx context.Context, rotation string, k journal.KeyChange)
 	if len(uris) > 0 {
 		first = uris[0]
 	}
-	if _, err := e.Ring.Create(ctx, k.NewKID, first, rotation); err != nil {
+	o := keyring.CreateOptions{URI: first, Rotation: p.Rotation, Asset: p.Asset, Scheme: p.Scheme(k.OldKID)}
+	switch old, err := e.Ring.Get(ctx, k.OldKID); {
+	case err == nil:
+		o.Tags = old.Tags // the lifetime of the old key is the new one's
+	case !errors.Is(err, keyring.ErrNotFound):
+		return err
+	}
+	if _, err := e.Ring.Create(ctx, k.NewKID, o); err != nil {
 		return err
 	}
 	for i := 1; i < len(uris); i++ {

@@ -23,7 +23,7 @@ type Policy struct {
 	// Cron is a five-field cron expression, or @daily and the like, in UTC.
 	Cron string `yaml:"cron"`
 	// OlderThan is a Go duration, or days as in 90d.
-	OlderThan Age `yaml:"older_than"`
+	OlderThan keyring.Age `yaml:"older_than"`
 }
 
 // ErrTaken: another scheduler has that tick.
@@ -114,19 +114,22 @@ func (e *Engine) putTick(ctx context.Context, k string, r tickRecord, o store.Pu
 	return err
 }
 
-// OlderThan lists the active keys created before now minus age that assets
-// depend on.
+// OlderThan lists the active keys created before now minus age, and those that
+// have expired, that assets depend on.
 func (e *Engine) OlderThan(ctx context.Context, age time.Duration) ([]key.KID, error) {
 	if _, err := e.Index().Scanned(ctx); err != nil {
 		return nil, err
 	}
-	before := e.Clock().Add(-age)
+	now := e.Clock()
+	before := now.Add(-age)
 	var kids []key.KID
 	for rec, err := range e.Ring.List(ctx) {
 		if err != nil {
 			return nil, err
 		}
-		if rec.State != keyring.Active || rec.Created.After(before) {
+		// An expired key goes along in every planned run while anything is under it.
+		old := rec.State == keyring.Active && !rec.Created.After(before)
+		if !old && !(rec.Expired(now) && (rec.State == keyring.Active || rec.State == keyring.Deactivated)) {
 			continue
 		}
 		for _, err := range e.Index().Scope(ctx, rec.KID) {

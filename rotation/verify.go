@@ -250,7 +250,7 @@ func (v *verifier) recordsOf(ctx context.Context, asset, k string) (digests, err
 
 func (v *verifier) load(ctx context.Context, rotation, asset string) (digests, error) {
 	d := digests{of: map[string]journal.ObjectRecord{}, kids: map[key.KID]bool{}}
-	state, _, err := v.e.Journal().State(ctx, rotation)
+	_, _, err := v.e.Journal().State(ctx, rotation)
 	if errors.Is(err, journal.ErrNoRotation) {
 		// Its journal is gone, and its digests with it.
 		return d, nil
@@ -258,7 +258,7 @@ func (v *verifier) load(ctx context.Context, rotation, asset string) (digests, e
 	if err != nil {
 		return d, err
 	}
-	k, err := v.e.Ring.UnwrapKey(ctx, worker.MACKeyKID(rotation), state.MAC, "verify "+asset)
+	k, err := v.e.Ring.OpenSecret(ctx, worker.MACKeyKID(rotation), "verify "+asset)
 	if err != nil {
 		return d, fmt.Errorf("unwrap MAC key: %w", err)
 	}

@@ -35,7 +35,7 @@ const MaxObject = 512 << 20
 // key's state does not allow the use, ErrNotFound where there is no record.
 type Keys interface {
 	Unwrap(ctx context.Context, kid key.KID, use keyring.Use, rotation string) (key.ContentKey, error)
-	UnwrapKey(ctx context.Context, kid key.KID, wrapped []byte, reason string) (key.ContentKey, error)
+	OpenSecret(ctx context.Context, kid key.KID, rotation string) (key.ContentKey, error)
 }
 
 // Worker does parts. It is safe for concurrent use.
@@ -61,7 +61,7 @@ func (w *Worker) Work(ctx context.Context, p queue.Part, last bool) error {
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil || foreignKEK(err) || (transient(err) && !last) {
+	if ctx.Err() != nil || withoutKEK(err) || (transient(err) && !last) {
 		w.Log.Warn("part will be tried again", "rotation", p.Rotation, "asset", p.Asset, "part", p.Part, "error", err)
 		return err
 	}
@@ -82,7 +82,7 @@ func (w *Worker) Work(ctx context.Context, p queue.Part, last bool) error {
 func transient(err error) bool {
 	for _, class := range []error{
 		store.ErrUnavailable, store.ErrConflict, store.ErrDenied,
-		kms.ErrUnavailable, kms.ErrThrottled, io.ErrUnexpectedEOF,
+		io.ErrUnexpectedEOF,
 		context.Canceled, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, class) {
@@ -92,11 +92,13 @@ func transient(err error) bool {
 	return false
 }
 
-// foreignKEK tells that this worker has another master key than the one the
-// records are under. That is its own fault and nothing of the asset's: the part
-// waits for a worker that can.
-func foreignKEK(err error) bool {
-	return errors.Is(err, kms.ErrMismatch) || errors.Is(err, keyring.ErrOtherKEK)
+// withoutKEK tells that this worker cannot use the KEK that the records are
+// under: it has another master key, or not the right to use it, or the KEK is
+// switched off, or the key service is out of reach. That is nothing of the
+// asset's: the part waits for a worker that can.
+func withoutKEK(err error) bool {
+	return kms.Passes(err) || errors.Is(err, kms.ErrMismatch) || errors.Is(err, kms.ErrNotFound) ||
+		errors.Is(err, kms.ErrDenied) || errors.Is(err, kms.ErrDisabled)
 }
 
 // objectError says at which object a part failed.
@@ -175,11 +177,11 @@ func (w *Worker) part(ctx context.Context, state journal.State, plan *journal.Pl
 	return record, nil
 }
 
-// MACKeyKID is the name to which a rotation's wrapped MAC key is bound.
+// MACKeyKID is the name of a rotation's MAC key.
 func MACKeyKID(rotation string) key.KID { return key.KIDFromURI("rotation:" + rotation) }
 
 func (w *Worker) mac(ctx context.Context, state journal.State) (cipher.AEAD, error) {
-	k, err := w.Keys.UnwrapKey(ctx, MACKeyKID(state.Rotation), state.MAC, "digest of rotation "+state.Rotation)
+	k, err := w.Keys.OpenSecret(ctx, MACKeyKID(state.Rotation), state.Rotation)
 	if err != nil {
 		return nil, fmt.Errorf("unwrap MAC key: %w", err)
 	}

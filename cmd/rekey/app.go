@@ -1,29 +1,11 @@
 package main
 
 import (
-	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/user"
-	"path/filepath"
-	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/spf13/cobra"
-
-	"github.com/seed-6133abe0/rekey/audit"
-	"github.com/seed-6133abe0/rekey/catalog"
-	"github.com/seed-6133abe0/rekey/keyring"
-	"github.com/seed-6133abe0/rekey/kms"
-	"github.com/seed-6133abe0/rekey/queue"
-	"github.com/seed-6133abe0/rekey/rotation"
-	"github.com/seed-6133abe0/rekey/store"
-	"github.com/seed-6133abe0/rekey/worker"
 )
 
 // app is one run of the program.
@@ -62,11 +44,8 @@ func (a *app) rootCommand() *cobra.Command {
 	f.StringVar(&a.flags.handover, "handover", "", "who gets new CENC keys: none, or a command that reads KID:KEY lines")
 	f.BoolVar(&a.flags.json, "json", false, "print JSON")
 	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "log what is done")
-	root.AddCommand(
-		a.demoCommand(), a.keysCommand(), a.scanCommand(), a.scopeCommand(), a.compromiseCommand(),
-		a.rotateCommand(), a.scheduleCommand(), a.workerCommand(), a.statusCommand(), a.resumeCommand(),
-		a.verifyCommand(), a.serveCommand(), a.fileCommand(openCENC),
-	)
+	root.AddCommand(a.keysCommand(), a.kekCommand(), a.fileCommand(openCENC))
+	root.AddCommand(a.rotationCommands()...)
 	for _, c := range root.Commands() {
 		c.Args = usageArgs(c.Args)
 		for _, sub := range c.Commands() {
@@ -127,129 +106,4 @@ func (a *app) log() *slog.Logger {
 		level = slog.LevelInfo
 	}
 	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
-}
-
-// open makes the engine over the configured stores and keys.
-func (a *app) open(ctx context.Context) (*rotation.Engine, error) {
-	if err := a.cfg.places(); err != nil {
-		return nil, err
-	}
-	media, err := store.Open(ctx, a.cfg.Media)
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrLocation) {
-		return nil, usagef("open media root: %v", err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open media root: %w", err)
-	}
-	if !isS3(a.cfg.Control) {
-		if err := os.MkdirAll(a.cfg.Control, 0o700); err != nil {
-			return nil, fmt.Errorf("make control prefix: %w", err)
-		}
-	}
-	control, err := store.Open(ctx, a.cfg.Control)
-	if err != nil {
-		return nil, fmt.Errorf("open control prefix: %w", err)
-	}
-	file, err := a.masterKeyFile()
-	if err != nil {
-		return nil, err
-	}
-	kek, err := kms.OpenLocal(file)
-	if err != nil {
-		return nil, fmt.Errorf("open local KEK: %w", err)
-	}
-	space, err := catalog.NewSpace(a.cfg.Origins, a.cfg.External)
-	if err != nil {
-		return nil, usagef("read config: origins, external: %v", err)
-	}
-	actor := actorName()
-	trail := audit.New(control, time.Now, actor)
-	e := &rotation.Engine{
-		Media: media, Control: control, Audit: trail, Actor: actor,
-		Ring:  keyring.New(control, kek, trail, time.Now),
-		Clock: time.Now, Log: a.log(), Owner: ownerName(actor),
-		Space: space, NewKeyURIs: a.cfg.NewKeyURI,
-		HandoverNone: a.cfg.Handover.None, Lease: time.Duration(a.cfg.Lease),
-	}
-	if len(a.cfg.Handover.Command) > 0 {
-		e.Receiver = commandReceiver{argv: a.cfg.Handover.Command, stderr: a.stderr}
-	}
-	return e, nil
-}
-
-func (a *app) masterKeyFile() (string, error) {
-	if a.cfg.MasterKey != "" {
-		return a.cfg.MasterKey, nil
-	}
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return "", usagef("no place for the local KEK: %v; --master-key", err)
-	}
-	return filepath.Join(dir, "rekey", "master.key"), nil
-}
-
-// actorName is who the audit record names.
-func actorName() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	if u, err := user.Current(); err == nil {
-		return u.Username + "@" + host
-	}
-	return "uid" + fmt.Sprint(os.Getuid()) + "@" + host
-}
-
-// ownerName tells two processes of one actor apart.
-func ownerName(actor string) string {
-	var b [4]byte
-	// crypto/rand.Read never returns an error; it crashes the program instead.
-	_, _ = rand.Read(b[:])
-	return fmt.Sprintf("%s/%d-%s", actor, os.Getpid(), hex.EncodeToString(b[:]))
-}
-
-// newWorker is the worker of an engine.
-func newWorker(e *rotation.Engine, readBack bool) *worker.Worker {
-	return &worker.Worker{
-		Media: e.Media, Journal: e.Journal(), Keys: e.Ring, Name: e.Owner,
-		Clock: e.Clock, Log: e.Log, ReadBack: readBack,
-	}
-}
-
-// attachQueue gives the engine its queue. Without Redis one is started in this
-// process, with workers. The returned function stops them.
-func (a *app) attachQueue(ctx context.Context, e *rotation.Engine) (asynq.RedisConnOpt, func() error, error) {
-	if a.cfg.Redis != "" {
-		conn, err := queue.Open(a.cfg.Redis)
-		if err != nil {
-			return nil, nil, err
-		}
-		c := queue.NewClient(conn)
-		if err := c.Ping(); err != nil {
-			return nil, nil, err
-		}
-		e.Queue = c
-		return conn, c.Close, nil
-	}
-	// The in-process Redis outlives an interrupt, so that workers can end well.
-	local, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	conn, err := queue.StartLocal(local)
-	if err != nil {
-		cancel()
-		return nil, nil, err
-	}
-	c := queue.NewClient(conn)
-	e.Queue = c
-	ended := make(chan error, 1)
-	serve, stop := context.WithCancel(ctx)
-	go func() {
-		ended <- queue.Serve(serve, conn, newWorker(e, false), nil, queue.ServerOptions{Log: e.Log})
-	}()
-	return conn, func() error {
-		stop()
-		err := <-ended
-		_ = c.Close()
-		cancel()
-		return err
-	}, nil
 }

@@ -9,11 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/seed-6133abe0/rekey/catalog"
-	"github.com/seed-6133abe0/rekey/rotation"
+	"github.com/seed-6133abe0/rekey/keyring"
 )
 
 // config is rekey.yaml. Flags win over REKEY_* variables, those over the file.
@@ -41,9 +42,30 @@ type config struct {
 	// keys are refused.
 	NewKeyURI templates `yaml:"new_key_uri"`
 	// Policies are the planned runs of rekey schedule.
-	Policies []rotation.Policy `yaml:"policies"`
+	Policies policies `yaml:"policies"`
 	// Lease is how long a driver that says nothing is thought alive. Zero: 30s.
-	Lease rotation.Age `yaml:"lease"`
+	Lease keyring.Age `yaml:"lease"`
+	// KMS says where KEKs are. Zero: a local one.
+	KMS kmsConfig `yaml:"kms"`
+	// KeyLifetimes say when keys leave active use, by tag. Zero: never.
+	KeyLifetimes []keyLifetime `yaml:"key_lifetimes"`
+	// CompromiseWindow bounds how long after its start a rotation may open a
+	// compromised key. Zero: 7d.
+	CompromiseWindow keyring.Age `yaml:"compromise_window"`
+}
+
+// keyLifetime is for keys that carry the tag; without one, for all.
+type keyLifetime struct {
+	Tag   string      `yaml:"tag"`
+	After keyring.Age `yaml:"after"`
+}
+
+func (c *config) lifetimes() []keyring.Lifetime {
+	var out []keyring.Lifetime
+	for _, l := range c.KeyLifetimes {
+		out = append(out, keyring.Lifetime{Tag: l.Tag, After: time.Duration(l.After)})
+	}
+	return out
 }
 
 // handover is `none`, or a command that gets KID:KEY lines on its stdin and
@@ -101,7 +123,7 @@ func (t *templates) UnmarshalYAML(n *yaml.Node) error {
 		switch {
 		case scheme == "" || scheme == "data":
 			return fmt.Errorf("new_key_uri: %q is no absolute URI", s)
-		case !strings.Contains(s, rotation.KIDInTemplate) || strings.ContainsAny(s, "\" \t\r\n"):
+		case !strings.Contains(s, catalog.KIDInTemplate) || strings.ContainsAny(s, "\" \t\r\n"):
 			return fmt.Errorf("new_key_uri: %q has no {kid} in it, or blanks or quotes", s)
 		case seen[scheme]:
 			return fmt.Errorf("new_key_uri: two templates of one scheme (%s)", scheme)
@@ -131,21 +153,15 @@ func loadConfig(name string) (config, error) {
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return c, usagef("read config %s: %v", name, err)
 	}
-	seen := map[string]bool{}
-	for _, p := range c.Policies {
-		if !policyName(p.Name) || seen[p.Name] {
-			return c, usagef("read config %s: policy name %q is empty, taken or not letters, digits, - and _", name, p.Name)
+	for _, l := range c.KeyLifetimes {
+		if l.After <= 0 {
+			return c, usagef("read config %s: key_lifetimes: tag %q has no time after which its keys expire", name, l.Tag)
 		}
-		seen[p.Name] = true
+	}
+	if err := c.Policies.check(); err != nil {
+		return c, usagef("read config %s: %v", name, err)
 	}
 	return c, nil
-}
-
-func policyName(s string) bool {
-	ok := func(r rune) bool {
-		return r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-	}
-	return s != "" && strings.IndexFunc(s, func(r rune) bool { return !ok(r) }) < 0
 }
 
 // places fills in the defaults of media and control and keeps control out of
@@ -154,11 +170,22 @@ func (c *config) places() error {
 	if c.Media == "" {
 		return usagef("no media root: --media, REKEY_MEDIA or media: in rekey.yaml")
 	}
-	if c.Control == "" {
-		if isS3(c.Media) {
-			return usagef("no control prefix: an S3 media root has no default; --control, REKEY_CONTROL or control: in rekey.yaml")
-		}
+	return c.controlPlace()
+}
+
+// controlPlace is places for commands that need no media root.
+func (c *config) controlPlace() error {
+	switch {
+	case c.Control != "":
+	case c.Media == "":
+		return usagef("no media root and no control prefix: --media, REKEY_MEDIA or media: in rekey.yaml, or --control")
+	case isS3(c.Media):
+		return usagef("no control prefix: an S3 media root has no default; --control, REKEY_CONTROL or control: in rekey.yaml")
+	default:
 		c.Control = strings.TrimRight(c.Media, "/") + "-control"
+	}
+	if c.Media == "" {
+		return nil
 	}
 	inside, err := within(c.Media, c.Control)
 	if err != nil {

@@ -11,13 +11,9 @@ import (
 	"github.com/seed-6133abe0/rekey/cenc"
 	"github.com/seed-6133abe0/rekey/dash"
 	"github.com/seed-6133abe0/rekey/hls"
-	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/kms"
-	"github.com/seed-6133abe0/rekey/queue"
-	"github.com/seed-6133abe0/rekey/rotation"
 	"github.com/seed-6133abe0/rekey/store"
-	"github.com/seed-6133abe0/rekey/worker"
 )
 
 // The exit codes: other people's scripts depend on them.
@@ -27,11 +23,13 @@ const (
 	exitUsage       = 2
 	exitNothing     = 3
 	exitPartial     = 4
+	exitApproval    = 5
 	exitInterrupted = 130
 )
 
 const exitHelp = `Exit codes: 0 done; 1 failed; 2 bad usage or config; 3 nothing depends on that
-key; 4 done, but some assets were refused or failed (listed); 130 interrupted.`
+key; 4 done, but some assets were refused or failed (listed); 5 needs approval;
+130 interrupted.`
 
 var (
 	errUsage   = errors.New("bad usage")
@@ -40,53 +38,65 @@ var (
 	errBad     = errors.New("verification found problems")
 	// errUnproved: rekey file's old key; a rotation says it of an asset.
 	errUnproved = errors.New("the media does not prove the old key")
+	// errNoUse: no sample of the file is under any of the keys.
+	errNoUse = errors.New("nothing depends on these keys")
+	// errApproval: a second person has to agree first.
+	errApproval = errors.New("needs the approval of a second person")
 )
 
-// exitCode is the one map from errors to exit codes.
-func exitCode(err error) int {
-	switch {
-	case err == nil:
-		return exitDone
-	case errors.Is(err, errUsage), errors.Is(err, rotation.ErrNoHandover), errors.Is(err, catalog.ErrNotScanned),
-		errors.Is(err, kms.ErrMasterFile):
-		return exitUsage
-	case errors.Is(err, rotation.ErrNothing):
-		return exitNothing
-	case errors.Is(err, errPartial):
-		return exitPartial
-	default:
-		return exitFailed
+// class is what a class of errors is called under --json, and the exit code it
+// leads to.
+type class struct {
+	err  error
+	name string
+	exit int
+}
+
+// classes is the one table of them; the first that fits counts.
+func classes() []class {
+	all := []class{
+		{errUsage, "usage", exitUsage}, {kms.ErrMasterFile, "master-key", exitUsage},
+		{errApproval, "approval", exitApproval},
+		{errNoUse, "nothing", exitNothing},
+		{errPartial, "partial", exitPartial}, {errBad, "not-verified", exitFailed},
+		{keyring.ErrCorrupt, "corrupt", exitFailed}, {keyring.ErrNotFound, "no-key", exitFailed},
+		{keyring.ErrForbidden, "forbidden", exitFailed}, {keyring.ErrExists, "exists", exitFailed},
+		{keyring.ErrSyntax, "syntax", exitFailed}, {keyring.ErrWeak, "weak-key", exitFailed},
+		{keyring.ErrTransition, "transition", exitFailed}, {keyring.ErrKEKInUse, "kek-in-use", exitFailed},
+		{catalog.ErrNotScanned, "not-scanned", exitUsage}, {catalog.ErrCorrupt, "corrupt", exitFailed},
+		{cenc.ErrMalformed, "malformed", exitFailed}, {cenc.ErrUnsupported, "unsupported", exitFailed},
+		{hls.ErrMalformed, "malformed", exitFailed}, {hls.ErrUnsupported, "unsupported", exitFailed}, {hls.ErrWrongKey, "wrong-key", exitFailed},
+		{cenc.ErrWrongKey, "wrong-key", exitFailed}, {errUnproved, "unproved", exitFailed}, {cenc.ErrClear, "clear", exitFailed}, {cenc.ErrLimit, "limit", exitFailed},
+		{cenc.ErrMissingKey, "missing-key", exitFailed}, {cenc.ErrVerify, "verify", exitFailed},
+		{dash.ErrMalformed, "malformed", exitFailed}, {dash.ErrUnsupported, "unsupported", exitFailed},
+		{kms.ErrMismatch, "kek-mismatch", exitFailed}, {kms.ErrDisabled, "kek-disabled", exitFailed}, {kms.ErrDenied, "kek-denied", exitFailed},
+		{kms.ErrNotFound, "no-kek", exitFailed}, {kms.ErrExists, "exists", exitFailed},
+		{kms.ErrThrottled, "kms-throttled", exitFailed}, {kms.ErrUnavailable, "kms-unavailable", exitFailed},
+		{store.ErrUnavailable, "store-unavailable", exitFailed},
+		{fs.ErrExist, "exists", exitFailed}, {store.ErrDenied, "denied", exitFailed}, {store.ErrNotFound, "not-found", exitFailed}, {store.ErrPrecondition, "precondition", exitFailed},
 	}
+	return append(rotationClasses(), all...)
+}
+
+func classOf(err error) class {
+	for _, c := range classes() {
+		if errors.Is(err, c.err) {
+			return c
+		}
+	}
+	return class{err, "failed", exitFailed}
+}
+
+// exitCode is the exit code of an error.
+func exitCode(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	return classOf(err).exit
 }
 
 // className is the class that --json gives an error.
-func className(err error) string {
-	for _, c := range []struct {
-		err  error
-		name string
-	}{
-		{errUsage, "usage"}, {rotation.ErrNoHandover, "no-handover"}, {catalog.ErrNotScanned, "not-scanned"},
-		{rotation.ErrUnknown, "unknown"}, {rotation.ErrNothing, "nothing"}, {errPartial, "partial"}, {errBad, "not-verified"},
-		{rotation.ErrLeased, "leased"}, {rotation.ErrPlanning, "planning"}, {rotation.ErrStale, "stale"},
-		{journal.ErrNoRotation, "no-rotation"}, {journal.ErrCorrupt, "corrupt"}, {catalog.ErrCorrupt, "corrupt"},
-		{keyring.ErrCorrupt, "corrupt"}, {keyring.ErrNotFound, "no-key"}, {keyring.ErrForbidden, "forbidden"},
-		{keyring.ErrExists, "exists"}, {keyring.ErrSyntax, "syntax"}, {keyring.ErrWeak, "weak-key"},
-		{keyring.ErrTransition, "transition"},
-		{cenc.ErrMalformed, "malformed"}, {cenc.ErrUnsupported, "unsupported"},
-		{hls.ErrMalformed, "malformed"}, {hls.ErrUnsupported, "unsupported"}, {hls.ErrWrongKey, "wrong-key"},
-		{cenc.ErrWrongKey, "wrong-key"}, {worker.ErrWrongKey, "wrong-key"}, {errUnproved, "unproved"}, {cenc.ErrClear, "clear"}, {cenc.ErrLimit, "limit"},
-		{cenc.ErrMissingKey, "missing-key"}, {cenc.ErrVerify, "verify"},
-		{dash.ErrMalformed, "malformed"}, {dash.ErrUnsupported, "unsupported"},
-		{kms.ErrMasterFile, "master-key"}, {kms.ErrMismatch, "kek-mismatch"},
-		{queue.ErrUnavailable, "queue-unavailable"}, {store.ErrUnavailable, "store-unavailable"},
-		{fs.ErrExist, "exists"}, {store.ErrDenied, "denied"}, {store.ErrNotFound, "not-found"}, {store.ErrPrecondition, "precondition"},
-	} {
-		if errors.Is(err, c.err) {
-			return c.name
-		}
-	}
-	return "failed"
-}
+func className(err error) string { return classOf(err).name }
 
 // errorLine is the --json shape of an error.
 type errorLine struct {

@@ -8,10 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-6133abe0/rekey/cenc"
 	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/key"
-	"github.com/seed-6133abe0/rekey/rotation"
-	"github.com/seed-6133abe0/rekey/worker"
 )
 
 const fileHelp = `Rekey one MP4 that has its moov with it, progressive or fragmented, without a
@@ -153,8 +152,8 @@ func (j *fileJob) run(ctx context.Context) (err error) {
 	return j.app.printFile(r)
 }
 
-// look compares the keys with what the file says of itself. rotation.ErrNothing
-// where no key is of use, worker.ErrWrongKey where a check value says so.
+// look compares the keys with what the file says of itself. errNoUse
+// where no key is of use, cenc.ErrWrongKey where a check value says so.
 func (j *fileJob) look() (*fileReport, error) {
 	kids, err := j.media.KIDs()
 	if err != nil {
@@ -172,7 +171,7 @@ func (j *fileJob) look() (*fileReport, error) {
 	for _, p := range r.KIDs {
 		switch j.media.CheckKey(p.Old, ch[p.Old].Old) {
 		case evidence.Wrong:
-			return nil, fmt.Errorf("rekey %s: %w: the PlayReady CHECKSUM of KID %s does not match", j.in.name, worker.ErrWrongKey, p.Old)
+			return nil, fmt.Errorf("rekey %s: %w: the PlayReady CHECKSUM of KID %s does not match", j.in.name, cenc.ErrWrongKey, p.Old)
 		case evidence.Undecided:
 			r.checked = false
 		case evidence.Right:
@@ -182,7 +181,7 @@ func (j *fileJob) look() (*fileReport, error) {
 }
 
 func (j *fileJob) nothing() error {
-	return fmt.Errorf("rekey %s: %w: no sample is encrypted under a KID of %s", j.in.name, rotation.ErrNothing, j.o.keys)
+	return fmt.Errorf("rekey %s: %w: no sample is encrypted under a KID of %s", j.in.name, errNoUse, j.o.keys)
 }
 
 // rekey writes everything to out and judges what was written.
@@ -206,7 +205,7 @@ func (j *fileJob) rekey(ctx context.Context, out io.Writer, r *fileReport) error
 	r.fill(res)
 	switch r.verdict {
 	case evidence.Wrong:
-		return fmt.Errorf("rekey %s: %w: %d checks that right media cannot fail failed in %d bytes", j.in.name, worker.ErrWrongKey, res.Evidence.Against, res.Evidence.Bytes)
+		return fmt.Errorf("rekey %s: %w: %d checks that right media cannot fail failed in %d bytes", j.in.name, cenc.ErrWrongKey, res.Evidence.Against, res.Evidence.Bytes)
 	case evidence.Undecided:
 		if !j.o.acceptUnproved {
 			return fmt.Errorf("rekey %s: %w (%s); --accept-unproved writes it all the same", j.in.name, errUnproved, r.odds())

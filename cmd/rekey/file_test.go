@@ -16,8 +16,6 @@ import (
 	"github.com/seed-6133abe0/rekey/cenc"
 	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/key"
-	"github.com/seed-6133abe0/rekey/rotation"
-	"github.com/seed-6133abe0/rekey/worker"
 )
 
 const (
@@ -214,10 +212,10 @@ func TestFileFailures(t *testing.T) {
 	}{
 		"rekey":        {func(b *fileBench) { b.err = malformed }, cenc.ErrMalformed, exitFailed, "malformed"},
 		"unproved":     {func(b *fileBench) { b.result.Evidence.ForLog10 = -3 }, errUnproved, exitFailed, "unproved"},
-		"wrong":        {func(b *fileBench) { b.result.Evidence.Against = 1 }, worker.ErrWrongKey, exitFailed, "wrong-key"},
-		"check value":  {func(b *fileBench) { b.check = evidence.Wrong }, worker.ErrWrongKey, exitFailed, "wrong-key"},
-		"no such KID":  {func(b *fileBench) { b.kids = []key.KID{{1}} }, rotation.ErrNothing, exitNothing, "nothing"},
-		"no sample":    {func(b *fileBench) { b.result.Samples = 0 }, rotation.ErrNothing, exitNothing, "nothing"},
+		"wrong":        {func(b *fileBench) { b.result.Evidence.Against = 1 }, cenc.ErrWrongKey, exitFailed, "wrong-key"},
+		"check value":  {func(b *fileBench) { b.check = evidence.Wrong }, cenc.ErrWrongKey, exitFailed, "wrong-key"},
+		"no such KID":  {func(b *fileBench) { b.kids = []key.KID{{1}} }, errNoUse, exitNothing, "nothing"},
+		"no sample":    {func(b *fileBench) { b.result.Samples = 0 }, errNoUse, exitNothing, "nothing"},
 		"short":        {func(b *fileBench) { b.window = func(at int) { b.size = 2 * fakeWindow } }, nil, exitFailed, "failed"},
 		"IN rewritten": {func(b *fileBench) { b.window = func(int) { _ = os.Chtimes(b.o.in, time.Time{}, time.Unix(1, 0)) } }, nil, exitFailed, "failed"},
 	} {

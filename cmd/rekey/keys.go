@@ -15,7 +15,6 @@ import (
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
-	"github.com/seed-6133abe0/rekey/rotation"
 )
 
 func (a *app) keysCommand() *cobra.Command {
@@ -48,13 +47,13 @@ func (a *app) keysImport(ctx context.Context, name string, weak bool) error {
 	if err != nil {
 		return err
 	}
-	e, err := a.open(ctx)
+	e, err := a.openKeys(ctx, nil)
 	if err != nil {
 		return err
 	}
 	created := 0
 	for _, k := range entries {
-		isNew, err := e.Ring.Import(ctx, k.KID, k.Key, keyring.ImportOptions{URI: k.URI, AllowWeak: weak})
+		isNew, err := e.ring.Import(ctx, k.KID, k.Key, keyring.ImportOptions{URI: k.URI, AllowWeak: weak})
 		if err != nil {
 			return err
 		}
@@ -79,9 +78,9 @@ type keyLine struct {
 	KEK     string        `json:"kek"`
 }
 
-func keyLineOf(ctx context.Context, e *rotation.Engine, r keyring.Record) (keyLine, error) {
+func keyLineOf(ctx context.Context, e *keyroom, r keyring.Record) (keyLine, error) {
 	l := keyLine{KID: r.KID, State: r.State, URI: r.URI, Created: r.Created, KEK: r.KEK}
-	for _, err := range e.Index().Scope(ctx, r.KID) {
+	for _, err := range e.index().Scope(ctx, r.KID) {
 		if errors.Is(err, catalog.ErrNotScanned) {
 			break
 		}
@@ -96,13 +95,13 @@ func keyLineOf(ctx context.Context, e *rotation.Engine, r keyring.Record) (keyLi
 func (a *app) keysListCommand() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "List key records", RunE: func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
-		e, err := a.open(ctx)
+		e, err := a.openKeys(ctx, nil)
 		if err != nil {
 			return err
 		}
 		lines := []keyLine{}
 		var bad error
-		for r, err := range e.Ring.List(ctx) {
+		for r, err := range e.ring.List(ctx) {
 			if errors.Is(err, keyring.ErrCorrupt) {
 				bad = errors.Join(bad, err)
 				continue
@@ -137,11 +136,11 @@ func (a *app) keysShowCommand() *cobra.Command {
 		if err != nil {
 			return usagef("%v", err)
 		}
-		e, err := a.open(cmd.Context())
+		e, err := a.openKeys(cmd.Context(), nil)
 		if err != nil {
 			return err
 		}
-		r, err := e.Ring.Get(cmd.Context(), kid)
+		r, err := e.ring.Get(cmd.Context(), kid)
 		if err != nil {
 			return err
 		}
@@ -178,14 +177,14 @@ func (a *app) keysExportCommand() *cobra.Command {
 }
 
 func (a *app) keysExport(ctx context.Context, kid key.KID, reason string) error {
-	e, err := a.open(ctx)
+	e, err := a.openKeys(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if err := e.Audit.Append(ctx, audit.Record{Action: audit.KeyExport, KID: kid.String(), Outcome: "requested", Reason: reason}); err != nil {
+	if err := e.audit.Append(ctx, audit.Record{Action: audit.KeyExport, KID: kid.String(), Outcome: "requested", Reason: reason}); err != nil {
 		return err
 	}
-	k, err := e.Ring.Unwrap(ctx, kid, keyring.Export, "")
+	k, err := e.ring.Unwrap(ctx, kid, keyring.Export, "")
 	if err != nil {
 		return err
 	}

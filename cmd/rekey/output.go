@@ -6,8 +6,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-
-	"github.com/seed-6133abe0/rekey/rotation"
 )
 
 func (a *app) printJSON(v any) error {
@@ -45,46 +43,4 @@ func size(n int64) string {
 		v, i = v/unit, i+1
 	}
 	return fmt.Sprintf("%.1f %ciB", v, "KMGTP"[i])
-}
-
-// printStatus is the table of a rotation: a row for each changed key of each
-// track, and a line for each asset that was not rotated.
-func (a *app) printStatus(s rotation.Status) error {
-	if a.flags.json {
-		return a.printJSON(s)
-	}
-	_, err := fmt.Fprintf(a.stdout, "rotation %s: %s, %d of %d parts done\n", s.Rotation, s.State, s.PartsDone, s.Parts)
-	if err != nil {
-		return err
-	}
-	return a.printAssets(s.Assets)
-}
-
-func (a *app) printAssets(assets []rotation.AssetStatus) error {
-	err := table(a.stdout, "ASSET TRACK OLD_KID NEW_KID OBJECTS SIZE STATE", func(row func(...any)) {
-		for _, as := range assets {
-			for _, t := range as.Tracks {
-				row(as.Asset, strings.TrimPrefix(t.Track, as.Asset+"/"), t.OldKID, t.NewKID, t.Objects, size(t.Bytes), as.State)
-			}
-			if len(as.Tracks) == 0 {
-				row(as.Asset, "-", "-", "-", "-", "-", as.State)
-			}
-		}
-	})
-	if err != nil {
-		return err
-	}
-	for _, as := range assets {
-		if as.Reason != "" {
-			if _, err := fmt.Fprintf(a.stdout, "%s %s: %s: %s\n", as.Asset, as.State, as.Object, as.Reason); err != nil {
-				return err
-			}
-		}
-		for _, f := range as.Findings {
-			if _, err := fmt.Fprintf(a.stdout, "%s finding: %s\n", as.Asset, f); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

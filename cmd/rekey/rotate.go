@@ -1,3 +1,5 @@
+//go:build !fipsonly
+
 package main
 
 import (
@@ -8,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/rotation"
 )
 
@@ -20,7 +23,7 @@ func (a *app) rotateCommand() *cobra.Command {
 		}
 		return a.start(cmd.Context(), &r, func(ctx context.Context, e *rotation.Engine) (rotation.Planned, error) {
 			if older != "" {
-				age, err := rotation.ParseAge(older)
+				age, err := keyring.ParseAge(older)
 				if err != nil {
 					return rotation.Planned{}, usagef("%v", err)
 				}

@@ -227,20 +227,24 @@ func (l *lab) clone(t *testing.T, ctx context.Context) *lab {
 // engine is what the command makes of its flags, in this process.
 func (l *lab) engine(t *testing.T) *rotation.Engine {
 	t.Helper()
-	kek, err := kms.OpenLocal(l.master)
+	local := kms.NewLocal(kms.LocalOptions{Path: l.master})
+	kek, err := local.Primary(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	trail := audit.New(l.control, time.Now, "test")
+	openings := rotation.NewOpenings(journal.New(l.control))
 	return &rotation.Engine{
-		Media: l.media, Control: l.control, Audit: trail, Actor: "test",
-		Ring:  keyring.New(l.control, kek, trail, time.Now),
+		Media: l.media, Control: l.control, Audit: trail, Actor: "test", Openings: openings,
+		Ring: keyring.New(keyring.Options{
+			Store: l.control, KMS: local, KEK: kek, Log: trail, Clock: time.Now, Rotations: openings,
+		}),
 		Clock: time.Now, Log: slog.New(slog.DiscardHandler), Owner: "test/" + rand.Text(), HandoverNone: true,
 	}
 }
 
 func workerOf(e *rotation.Engine) *worker.Worker {
-	return &worker.Worker{Media: e.Media, Journal: e.Journal(), Keys: e.Ring, Name: e.Owner, Clock: e.Clock, Log: e.Log}
+	return &worker.Worker{Media: e.Media, Journal: e.Journal(), Keys: keyring.NewCache(e.Ring, keyring.CacheOptions{}), Name: e.Owner, Clock: e.Clock, Log: e.Log}
 }
 
 // work gives the engine a queue over the lab's Redis and a worker in this

@@ -102,11 +102,11 @@ func TestInvariant2NewKeyNewKIDNewURI(t *testing.T) {
 	}
 	for _, pl := range p.Plans {
 		for _, c := range pl.Keys {
-			was, err := e.Ring.Unwrap(ctx, c.OldKID, keyring.Verify, "")
+			was, err := e.Ring.Unwrap(ctx, c.OldKID, keyring.Deliver, "")
 			if err != nil {
 				t.Fatal(err)
 			}
-			now, err := e.Ring.Unwrap(ctx, c.NewKID, keyring.Verify, "")
+			now, err := e.Ring.Unwrap(ctx, c.NewKID, keyring.Deliver, "")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,114 @@
+//go:build !fipsonly
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/spf13/cobra"
+
+	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/queue"
+	"github.com/seed-6133abe0/rekey/rotation"
+	"github.com/seed-6133abe0/rekey/store"
+	"github.com/seed-6133abe0/rekey/worker"
+)
+
+// rotationCommands are those that need the queue: it cannot run where only
+// FIPS 140 algorithms may (its Redis client hashes scripts with SHA-1).
+func (a *app) rotationCommands() []*cobra.Command {
+	return []*cobra.Command{
+		a.demoCommand(), a.scanCommand(), a.scopeCommand(), a.compromiseCommand(),
+		a.rotateCommand(), a.scheduleCommand(), a.workerCommand(), a.statusCommand(), a.resumeCommand(),
+		a.verifyCommand(), a.serveCommand(),
+	}
+}
+
+// open makes the engine over the configured stores and keys.
+func (a *app) open(ctx context.Context) (*rotation.Engine, error) {
+	if err := a.cfg.places(); err != nil {
+		return nil, err
+	}
+	media, err := store.Open(ctx, a.cfg.Media)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrLocation) {
+		return nil, usagef("open media root: %v", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open media root: %w", err)
+	}
+	space, err := catalog.NewSpace(a.cfg.Origins, a.cfg.External)
+	if err != nil {
+		return nil, usagef("read config: origins, external: %v", err)
+	}
+	var openings *rotation.Openings
+	k, err := a.openKeys(ctx, func(k *keyroom) {
+		openings = rotation.NewOpenings(journal.New(k.control))
+		k.options.Rotations = openings
+	})
+	if err != nil {
+		return nil, err
+	}
+	e := &rotation.Engine{
+		Media: media, Control: k.control, Audit: k.audit, Actor: k.actor,
+		Ring: k.ring, Openings: openings,
+		Clock: time.Now, Log: a.log(), Owner: ownerName(k.actor),
+		Space: space, NewKeyURIs: a.cfg.NewKeyURI,
+		HandoverNone: a.cfg.Handover.None, Lease: time.Duration(a.cfg.Lease),
+	}
+	if len(a.cfg.Handover.Command) > 0 {
+		e.Receiver = commandReceiver{argv: a.cfg.Handover.Command, stderr: a.stderr}
+	}
+	return e, nil
+}
+
+// newWorker is the worker of an engine.
+func newWorker(e *rotation.Engine, readBack bool) *worker.Worker {
+	return &worker.Worker{
+		Media: e.Media, Journal: e.Journal(), Keys: keyring.NewCache(e.Ring, keyring.CacheOptions{}), Name: e.Owner,
+		Clock: e.Clock, Log: e.Log, ReadBack: readBack,
+	}
+}
+
+// attachQueue gives the engine its queue. Without Redis one is started in this
+// process, with workers. The returned function stops them.
+func (a *app) attachQueue(ctx context.Context, e *rotation.Engine) (asynq.RedisConnOpt, func() error, error) {
+	if a.cfg.Redis != "" {
+		conn, err := queue.Open(a.cfg.Redis)
+		if err != nil {
+			return nil, nil, err
+		}
+		c := queue.NewClient(conn)
+		if err := c.Ping(); err != nil {
+			return nil, nil, err
+		}
+		e.Queue = c
+		return conn, c.Close, nil
+	}
+	// The in-process Redis outlives an interrupt, so that workers can end well.
+	local, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	conn, err := queue.StartLocal(local)
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	c := queue.NewClient(conn)
+	e.Queue = c
+	ended := make(chan error, 1)
+	serve, stop := context.WithCancel(ctx)
+	go func() {
+		ended <- queue.Serve(serve, conn, newWorker(e, false), nil, queue.ServerOptions{Log: e.Log})
+	}()
+	return conn, func() error {
+		stop()
+		err := <-ended
+		_ = c.Close()
+		cancel()
+		return err
+	}, nil
+}

@@ -1,0 +1,22 @@
+//go:build !fipsonly
+
+package main
+
+import (
+	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/queue"
+	"github.com/seed-6133abe0/rekey/rotation"
+	"github.com/seed-6133abe0/rekey/worker"
+)
+
+// rotationClasses are the classes of what rotations give.
+func rotationClasses() []class {
+	return []class{
+		{rotation.ErrNoHandover, "no-handover", exitUsage},
+		{rotation.ErrUnknown, "unknown", exitFailed}, {rotation.ErrNothing, "nothing", exitNothing},
+		{rotation.ErrLeased, "leased", exitFailed}, {rotation.ErrPlanning, "planning", exitFailed}, {rotation.ErrStale, "stale", exitFailed},
+		{journal.ErrNoRotation, "no-rotation", exitFailed}, {journal.ErrCorrupt, "corrupt", exitFailed},
+		{worker.ErrWrongKey, "wrong-key", exitFailed},
+		{queue.ErrUnavailable, "queue-unavailable", exitFailed},
+	}
+}

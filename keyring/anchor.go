@@ -1,0 +1,121 @@
+package keyring
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+
+	"github.com/seed-6133abe0/rekey/audit/strictjson"
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/store"
+)
+
+// anchorPrefix holds the second and each later event of every record, by number,
+// beside the audit log:
+//
+//	audit/states/<kid>/00000002.json
+//
+// An event counts once its anchor stands. The record is written after it, and
+// whoever reads a record that is behind its anchors takes them in: so key
+// objects that are put back from an old copy do not bring an old state back, and
+// a crash between the two writes loses nothing.
+const anchorPrefix = "audit/states/"
+
+const maxAnchor = 64 << 10 // bytes
+
+func anchorName(kid key.KID, n int) string {
+	return fmt.Sprintf("%s%s/%08d%s", anchorPrefix, kid, n, suffix)
+}
+
+// anchorOfName is anchorName's inverse.
+func anchorOfName(name string) (kid key.KID, n int, err error) {
+	digits, number, ok := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(name, anchorPrefix), suffix), "/")
+	kid, err = key.ParseKID(digits)
+	n, numErr := strconv.Atoi(number)
+	if !ok || err != nil || numErr != nil || n < 2 || anchorName(kid, n) != name {
+		return key.KID{}, 0, corrupt(name, -1, "is not named as an event of a key record")
+	}
+	return kid, n, nil
+}
+
+// anchor makes ev the n-th event of a key for good; store.ErrPrecondition where
+// another one is. After store.ErrUnavailable it may stand: who reads again sees.
+func (r *Ring) anchor(ctx context.Context, kid key.KID, n int, ev Event) error {
+	body, err := json.Marshal(ev)
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
+	}
+	_, err = r.o.Store.Put(ctx, anchorName(kid, n), append(body, '\n'), store.PutOptions{CreateOnly: true, Attributes: recordAttributes()})
+	return err
+}
+
+// catchUp takes in the events that rec is behind, and counts them.
+func (r *Ring) catchUp(ctx context.Context, rec *Record) (behind int, err error) {
+	for ; ; behind++ {
+		name := anchorName(rec.KID, len(rec.History)+1)
+		body, _, err := store.ReadAll(ctx, r.o.Store, name, "", maxAnchor, nil)
+		if errors.Is(err, store.ErrNotFound) {
+			return behind, nil
+		}
+		if err != nil {
+			return behind, err
+		}
+		var ev Event
+		if err := strictjson.Decode(body, &ev); err != nil {
+			return behind, corrupt(name, -1, err.Error())
+		}
+		rec.apply(ev)
+		if reason := rec.fault(); reason != "" {
+			return behind, corrupt(name, -1, reason)
+		}
+	}
+}
+
+// apply appends an event and what follows from it.
+func (r *Record) apply(ev Event) {
+	r.History = append(r.History, ev)
+	r.State = ev.State
+	if ev.URI != "" {
+		r.URI = ev.URI
+	}
+	if ev.State == Destroyed {
+		r.Wrapped = nil
+	}
+}
+
+// anchored yields the number of the last anchored event of each key that has
+// any, in the order of KIDs.
+func (r *Ring) anchored(ctx context.Context) iter.Seq2[anchorCount, error] {
+	return func(yield func(anchorCount, error) bool) {
+		var last anchorCount
+		for info, err := range r.o.Store.List(ctx, anchorPrefix) {
+			if err != nil {
+				yield(anchorCount{}, err)
+				return
+			}
+			kid, n, err := anchorOfName(info.Key)
+			if err != nil {
+				if !yield(anchorCount{}, err) {
+					return
+				}
+				continue
+			}
+			if last.n != 0 && kid != last.kid && !yield(last, nil) {
+				return
+			}
+			last = anchorCount{kid, n}
+		}
+		if last.n != 0 {
+			yield(last, nil)
+		}
+	}
+}
+
+type anchorCount struct {
+	kid key.KID
+	n   int
+}
