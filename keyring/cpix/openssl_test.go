@@ -57,37 +57,47 @@ func readPEM(t testing.TB, file string) []byte {
 
 var oaepSHA1 = []string{"-pkeyopt", "rsa_padding_mode:oaep"}
 var oaepSHA256 = append(oaepSHA1[:2:2], "-pkeyopt", "rsa_oaep_md:sha256", "-pkeyopt", "rsa_mgf1_md:sha256")
+var oaepMixed = append(oaepSHA1[:2:2], "-pkeyopt", "rsa_oaep_md:sha256", "-pkeyopt", "rsa_mgf1_md:sha1")
 
-// Everything encrypted here is openssl's work, and the XML is written by hand.
-func TestOpensslSeals(t *testing.T) {
+// peer is a recipient whose key openssl made, and the secrets of one document to
+// it; everything encrypted is openssl's work, and the XML is written by hand.
+type peer struct {
+	private                         crypto.Decrypter
+	cert, certFile                  string
+	documentKey, macKey, padded, iv []byte
+	oaep                            []string
+	method, macOpen, macClose       string
+}
+
+const oaepMGF1P = `<x:EncryptionMethod Algorithm="http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p"/>`
+
+func newPeer(t testing.TB) peer {
+	t.Helper()
 	keyFile, certFile := opensslRecipient(t)
 	private, err := x509.ParsePKCS8PrivateKey(readPEM(t, keyFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert := base64.StdEncoding.EncodeToString(readPEM(t, certFile))
-	documentKey, macKey, iv := openssl(t, nil, "rand", "32"), openssl(t, nil, "rand", "64"), openssl(t, nil, "rand", "16")
-	want := openssl(t, nil, "rand", "16")
-	sealed := append(iv, openssl(t, want, "enc", "-aes-256-cbc", "-K", hex.EncodeToString(documentKey), "-iv", hex.EncodeToString(iv))...)
-	tag := openssl(t, sealed, "dgst", "-sha512", "-mac", "HMAC", "-macopt", "hexkey:"+hex.EncodeToString(macKey), "-binary")
-	wrap := func(secret []byte, oaep []string) string {
-		return base64.StdEncoding.EncodeToString(openssl(t, secret, append([]string{"pkeyutl", "-encrypt", "-certin", "-inkey", certFile}, oaep...)...))
+	return peer{
+		private: private.(crypto.Decrypter), cert: base64.StdEncoding.EncodeToString(readPEM(t, certFile)), certFile: certFile,
+		documentKey: openssl(t, nil, "rand", "32"), macKey: openssl(t, nil, "rand", "64"), iv: openssl(t, nil, "rand", "16"),
+		padded: append(openssl(t, nil, "rand", "16"), bytes.Repeat([]byte{16}, 16)...),
+		oaep:   oaepSHA1, method: oaepMGF1P, macOpen: "<k:MACKey>", macClose: "</k:MACKey>",
 	}
-	const sha1, sha256 = `<x:EncryptionMethod Algorithm="http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p"/>`,
-		`<x:EncryptionMethod Algorithm="http://www.w3.org/2009/xmlenc11#rsa-oaep"><d:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/><MGF xmlns="http://www.w3.org/2009/xmlenc11#" Algorithm="http://www.w3.org/2009/xmlenc11#mgf1sha256"/></x:EncryptionMethod>`
-	mixed := append(oaepSHA1[:2:2], "-pkeyopt", "rsa_oaep_md:sha256", "-pkeyopt", "rsa_mgf1_md:sha1")
-	for _, c := range []struct {
-		name, method, macOpen, macClose string
-		oaep                            []string
-	}{
-		{"SHA-1, MACKey", sha1, "<k:MACKey>", "</k:MACKey>", oaepSHA1},
-		{"SHA-1, Key", sha1, "<Key>", "</Key>", oaepSHA1},
-		{"SHA-1, Key with EncryptedValue", sha1, "<Key><k:EncryptedValue>", "</k:EncryptedValue></Key>", oaepSHA1},
-		{"SHA-256", sha256, "<k:MACKey>", "</k:MACKey>", oaepSHA256},
-		{"SHA-256 with MGF1 of SHA-1", strings.Replace(sha1, "/>", `><d:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/></x:EncryptionMethod>`, 1), "<k:MACKey>", "</k:MACKey>", mixed},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			doc := fmt.Sprintf(`<?xml version="1.0"?>
+}
+
+func (p peer) wrap(t testing.TB, secret []byte) string {
+	t.Helper()
+	args := append([]string{"pkeyutl", "-encrypt", "-certin", "-inkey", p.certFile}, p.oaep...)
+	return base64.StdEncoding.EncodeToString(openssl(t, secret, args...))
+}
+
+func (p peer) document(t testing.TB) string {
+	t.Helper()
+	cipher := fmt.Sprintf("-aes-%d-cbc", 8*len(p.documentKey))
+	sealed := append(p.iv[:16:16], openssl(t, p.padded, "enc", cipher, "-nopad", "-K", hex.EncodeToString(p.documentKey), "-iv", hex.EncodeToString(p.iv))...)
+	tag := openssl(t, sealed, "dgst", "-sha512", "-mac", "HMAC", "-macopt", "hexkey:"+hex.EncodeToString(p.macKey), "-binary")
+	return fmt.Sprintf(`<?xml version="1.0"?>
 <CPIX xmlns="urn:dashif:org:cpix" xmlns:k="urn:ietf:params:xml:ns:keyprov:pskc" xmlns:x="http://www.w3.org/2001/04/xmlenc#" xmlns:d="http://www.w3.org/2000/09/xmldsig#">
  <DeliveryDataList><DeliveryData>
   <DeliveryKey><d:X509Data><d:X509Certificate>%s</d:X509Certificate></d:X509Data></DeliveryKey>
@@ -98,15 +108,64 @@ func TestOpensslSeals(t *testing.T) {
   <k:EncryptedValue><x:EncryptionMethod Algorithm="http://www.w3.org/2001/04/xmlenc#aes256-cbc"/><x:CipherData><x:CipherValue>%s</x:CipherValue></x:CipherData></k:EncryptedValue>
   <k:ValueMAC>%s</k:ValueMAC>
  </k:Secret></Data></ContentKey></ContentKeyList>
-</CPIX>`, cert, c.method, wrap(documentKey, c.oaep), c.macOpen, c.method, wrap(macKey, c.oaep), c.macClose,
-				kidA, base64.StdEncoding.EncodeToString(sealed), base64.StdEncoding.EncodeToString(tag))
-			got, err := cpix.Parse("x", []byte(doc), cpix.ParseOptions{Decrypters: []crypto.Decrypter{bob().key, private.(crypto.Decrypter)}})
+</CPIX>`, p.cert, p.method, p.wrap(t, p.documentKey), p.macOpen, p.method, p.wrap(t, p.macKey), p.macClose,
+		kidA, base64.StdEncoding.EncodeToString(sealed), base64.StdEncoding.EncodeToString(tag))
+}
+
+func TestOpensslSeals(t *testing.T) {
+	p := newPeer(t)
+	sha256 := `<x:EncryptionMethod Algorithm="http://www.w3.org/2009/xmlenc11#rsa-oaep"><d:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/><MGF xmlns="http://www.w3.org/2009/xmlenc11#" Algorithm="http://www.w3.org/2009/xmlenc11#mgf1sha256"/></x:EncryptionMethod>`
+	mixed := strings.Replace(oaepMGF1P, "/>", `><d:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/></x:EncryptionMethod>`, 1)
+	for name, change := range map[string]func(*peer){
+		"MACKey":                    func(*peer) {},
+		"Key":                       func(p *peer) { p.macOpen, p.macClose = "<Key>", "</Key>" },
+		"Key with EncryptedValue":   func(p *peer) { p.macOpen, p.macClose = "<Key><k:EncryptedValue>", "</k:EncryptedValue></Key>" },
+		"SHA-256":                   func(p *peer) { p.method, p.oaep = sha256, oaepSHA256 },
+		"SHA-256 and MGF1 of SHA-1": func(p *peer) { p.method, p.oaep = mixed, oaepMixed },
+		"the newer name, all SHA-1": func(p *peer) {
+			p.method = strings.Replace(oaepMGF1P, "2001/04/xmlenc#rsa-oaep-mgf1p", "2009/xmlenc11#rsa-oaep", 1)
+		},
+		"the shortest key for a MAC": func(p *peer) { p.macKey = p.macKey[:16] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := p
+			change(&p)
+			got, err := cpix.Parse("x", []byte(p.document(t)), cpix.ParseOptions{Decrypters: []crypto.Decrypter{bob().key, p.private}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if k := got.Keys[0].Key.RevealSecretBytes(); len(got.Keys) != 1 || !bytes.Equal(k[:], want) {
+			if k := got.Keys[0].Key.RevealSecretBytes(); len(got.Keys) != 1 || !bytes.Equal(k[:], p.padded[:16]) {
 				t.Error("another key")
 			}
+		})
+	}
+}
+
+// Who has the MAC key may still write what is no key.
+func TestOpensslSealsWrong(t *testing.T) {
+	p := newPeer(t)
+	for name, c := range map[string]struct {
+		change func(*peer)
+		class  error
+	}{
+		"padding of another value": {func(p *peer) { p.padded = append(p.padded[:16:16], bytes.Repeat([]byte{15}, 16)...) }, cpix.ErrDecrypt},
+		"padding that varies":      {func(p *peer) { p.padded = append(append(p.padded[:16:16], make([]byte, 15)...), 16) }, cpix.ErrDecrypt},
+		"a key of 31 bytes":        {func(p *peer) { p.padded = append(p.padded[:31:31], 1) }, cpix.ErrDecrypt},
+		"a document key of 16":     {func(p *peer) { p.documentKey = p.documentKey[:16] }, cpix.ErrMalformed},
+		"a MAC key of 15":          {func(p *peer) { p.macKey = p.macKey[:15] }, cpix.ErrMalformed},
+		"a label": {func(p *peer) {
+			p.method = strings.Replace(oaepMGF1P, "/>", "><x:OAEPparams>AAAA</x:OAEPparams></x:EncryptionMethod>", 1)
+		}, cpix.ErrUnsupported},
+		"another digest": {func(p *peer) {
+			p.method = strings.Replace(oaepMGF1P, "/>", `><d:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha512"/></x:EncryptionMethod>`, 1)
+		}, cpix.ErrUnsupported},
+		"the other digest": {func(p *peer) { p.oaep = oaepSHA256 }, cpix.ErrDecrypt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := p
+			c.change(&p)
+			d, err := cpix.Parse("x", []byte(p.document(t)), cpix.ParseOptions{Decrypters: []crypto.Decrypter{p.private}})
+			wantRefusal(t, d, err, c.class)
 		})
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 )
 
 // Bounds of a document.
@@ -176,7 +175,7 @@ func (n *node) all(space, local string) []*node {
 func (n *node) attr(local string) (string, bool) {
 	for _, a := range n.attrs {
 		if a.Name.Space == "" && a.Name.Local == local {
-			return strings.TrimSpace(a.Value), true
+			return a.Value, true
 		}
 	}
 	return "", false
