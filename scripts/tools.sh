@@ -9,7 +9,7 @@ bin=${XDG_CACHE_HOME:-$HOME/.cache}/rekey/bin
 # command:package; gcc is for the race detector, Redis and MinIO are what the
 # tests of queue and store talk to, FFmpeg is the decryptor they compare with, and
 # Chromium plays what was rotated.
-wanted=(make:make git:git gcc:gcc redis-server:redis-server ffmpeg:ffmpeg openssl:openssl chromium:chromium)
+wanted=(make:make git:git gcc:gcc redis-server:redis-server ffmpeg:ffmpeg openssl:openssl chromium:chromium softhsm2-util:softhsm2)
 
 go_tools=(
   minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
