@@ -128,11 +128,8 @@ func (p *Provider) useError(ctx context.Context, v version, err error) error {
 		return settled(err, kms.ErrMismatch)
 	}
 	got, err := p.get(ctx, v)
-	switch {
-	case errors.Is(err, kms.ErrNotFound) || ctx.Err() != nil:
+	if errors.Is(err, kms.ErrNotFound) || kms.Passes(err) || ctx.Err() != nil {
 		return err
-	case err != nil: // perhaps the caller may not look: believe the refusal
-		return settled(pre, kms.ErrDisabled)
 	}
 	switch got.GetState() {
 	case kmspb.CryptoKeyVersion_PENDING_GENERATION, kmspb.CryptoKeyVersion_PENDING_IMPORT:
@@ -142,7 +139,7 @@ func (p *Provider) useError(ctx context.Context, v version, err error) error {
 			return fmt.Errorf("%w: state is changing: %s", kms.ErrUnavailable, pre.text)
 		}
 		return settled(pre, kms.ErrDenied)
-	default:
+	default: // off; or the caller may not look, and the refusal is all there is
 		return settled(pre, kms.ErrDisabled)
 	}
 }

@@ -119,6 +119,7 @@ func TestProtocolPrecondition(t *testing.T) {
 	}{
 		{"disabled, and not to be looked at", refusal(k.name(), "KEY_DISABLED"), status.Error(codes.PermissionDenied, "no"), kms.ErrDisabled, kms.ErrDisabled},
 		{"disabled, and gone since", refusal(k.name(), "KEY_DISABLED"), status.Error(codes.NotFound, "no"), kms.ErrNotFound, kms.ErrNotFound},
+		{"disabled, and looking is throttled", refusal(k.name(), "KEY_DISABLED"), status.Error(codes.ResourceExhausted, "no"), kms.ErrThrottled, kms.ErrThrottled},
 		{"disabled, and looking is refused too", refusal(k.name(), "KEY_DISABLED"), status.Error(codes.FailedPrecondition, "no"), kms.ErrDisabled, kms.ErrDisabled},
 		{"another version is disabled", refusal(k.cryptoKey()+"/cryptoKeyVersions/7", "KEY_DISABLED"), nil, kms.ErrMismatch, kms.ErrMismatch},
 		{"something else", status.Error(codes.FailedPrecondition, "the access reason is not among those allowed"), nil, kms.ErrDenied, kms.ErrDenied},

@@ -12,7 +12,7 @@ import (
 
 	apiv1 "cloud.google.com/go/kms/apiv1"
 	"cloud.google.com/go/kms/apiv1/kmspb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
+	"google.golang.org/grpc"
 
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/kms"
@@ -188,23 +188,32 @@ func TestProtocolVersionsAreApart(t *testing.T) {
 	apart("the first disabled")
 }
 
-// TestProtocolProbesAreNoKeys: what Disable encrypts does not unwrap.
+// TestProtocolProbesAreNoKeys: what Disable encrypts does not unwrap, and neither
+// does anything else that is no content key.
 func TestProtocolProbesAreNoKeys(t *testing.T) {
 	k := newKEK(t, newService(), nil)
-	aad := []byte("kek=" + k.id + "\npurpose=rekey probe\n")
-	resp, err := k.raw(t).Encrypt(t.Context(), &kmspb.EncryptRequest{
-		Name: k.name(), Plaintext: []byte("rekey probe text"), AdditionalAuthenticatedData: aad, AdditionalAuthenticatedDataCrc32C: wrapperspb.Int64(castagnoli(aad)),
+	var probes [][]byte
+	keep := damaging(func(_, resp any) {
+		if r, ok := resp.(*kmspb.EncryptResponse); ok {
+			probes = append(probes, slices.Clone(r.GetCiphertext()))
+		}
 	})
-	if err != nil {
+	p := k.open(t, k.addr, func(o *gcp.Options) { o.Client = clientOptions(k.addr, grpc.WithUnaryInterceptor(keep)) })
+	if err := errors.Join(p.Disable(t.Context(), k.id), p.Enable(t.Context(), k.id)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.Unwrap(t.Context(), k.id, key.KID{}, resp.GetCiphertext()); !errors.Is(err, kms.ErrMismatch) {
-		t.Errorf("a probe: %v, want ErrMismatch", err)
+	if len(probes) < 2 {
+		t.Fatalf("%d probes seen, want one of Disable and one of Enable", len(probes))
+	}
+	for _, probe := range probes {
+		if _, err := k.Unwrap(t.Context(), k.id, key.KID{}, probe); !errors.Is(err, kms.ErrMismatch) {
+			t.Errorf("a probe: %v, want ErrMismatch", err)
+		}
 	}
 	short := []byte("fifteen bytes..")
 	c := kms.Context(key.KID{})
 	c["kek"] = k.id
-	resp, err = k.raw(t).Encrypt(t.Context(), &kmspb.EncryptRequest{Name: k.name(), Plaintext: short, AdditionalAuthenticatedData: kms.Canonical(c)})
+	resp, err := k.raw(t).Encrypt(t.Context(), &kmspb.EncryptRequest{Name: k.name(), Plaintext: short, AdditionalAuthenticatedData: kms.Canonical(c)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/kms/apiv1/kmspb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -154,6 +155,51 @@ func TestProtocolBearsFaultsWhilePolling(t *testing.T) {
 	wantOne(t, "Disable through Internal for ever", k.Disable(t.Context(), k.id), kms.ErrUnavailable)
 	fail("GetCryptoKeyVersion", 1, codes.PermissionDenied)
 	wantOne(t, "Disable denied", k.Disable(t.Context(), k.id), kms.ErrDenied)
+}
+
+// TestProtocolFaultIsNoRefusal: a use that failed otherwise shows nothing.
+func TestProtocolFaultIsNoRefusal(t *testing.T) {
+	for _, failing := range []string{"Encrypt", "Decrypt"} {
+		for code, want := range map[codes.Code]error{
+			codes.Internal: kms.ErrUnavailable, codes.PermissionDenied: kms.ErrDenied, codes.ResourceExhausted: kms.ErrThrottled,
+		} {
+			k := newKEK(t, newService(), nil)
+			changed := false
+			k.set(func() {
+				k.fault = func(_ context.Context, method string) error {
+					k.mu.Lock()
+					defer k.mu.Unlock()
+					changed = changed || method == "UpdateCryptoKeyVersion"
+					if changed && method == failing {
+						return status.Error(code, "so it is")
+					}
+					return nil
+				}
+			})
+			wantOne(t, "Disable where "+failing+" is "+code.String(), k.Disable(t.Context(), k.id), want)
+		}
+	}
+}
+
+// TestProtocolEnabledMeanwhile: somebody switches the version on again while its
+// uses are still refused; it must not count as off.
+func TestProtocolEnabledMeanwhile(t *testing.T) {
+	k := newKEK(t, newService(), nil)
+	k.set(func() {
+		k.fault = func(_ context.Context, method string) error {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			v := k.keys[k.cryptoKey()].versions[0]
+			if method == "GetCryptoKeyVersion" && v.state == kmspb.CryptoKeyVersion_DISABLED {
+				v.state = kmspb.CryptoKeyVersion_ENABLED
+			}
+			if (method == "Encrypt" || method == "Decrypt") && !v.offSince.IsZero() {
+				return refusal(v.name, "KEY_DISABLED")
+			}
+			return nil
+		}
+	})
+	wantOne(t, "Disable", k.Disable(t.Context(), k.id), kms.ErrUnavailable)
 }
 
 // TestProtocolUseWhileChanging: the service refuses, and then says that the
