@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -39,15 +38,17 @@ func openDir(t *testing.T) (*store.Dir, string) {
 	return d, path
 }
 
-// names lists what stands under audit/records/.
+// names lists the objects of all streams.
 func names(t *testing.T, s store.Reader) []string {
 	t.Helper()
 	var out []string
-	for info, err := range s.List(t.Context(), Prefix) {
-		if err != nil {
-			t.Fatal(err)
+	for _, prefix := range []string{headsPrefix, recordsPrefix} {
+		for info, err := range s.List(t.Context(), prefix) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, info.Key)
 		}
-		out = append(out, info.Key)
 	}
 	return out
 }
@@ -87,8 +88,14 @@ func TestAppendAndRead(t *testing.T) {
 	if i != len(want) {
 		t.Errorf("%d records, want %d", i, len(want))
 	}
-	if all := names(t, s); !strings.HasPrefix(all[0], "audit/records/20260301T083001.123456789Z-") {
-		t.Errorf("name %s is not the time in UTC", all[0])
+	all := names(t, s)
+	if !strings.HasPrefix(all[0], "audit/heads/20260301T08/20260301T083001Z-") || len(all) != len(want) {
+		t.Errorf("names %q do not begin with the time in UTC", all)
+	}
+	for i, name := range all[1:] {
+		if _, seq, ok := parseName(name); !ok || seq != int64(i+1) {
+			t.Errorf("name %s has number %d, want %d", name, seq, i+1)
+		}
 	}
 }
 
@@ -112,18 +119,28 @@ func TestAppendSameInstant(t *testing.T) {
 	}
 }
 
-// TestNamesSortByTime: also where the nanoseconds end in zeros.
-func TestNamesSortByTime(t *testing.T) {
+// TestStreamsSortByTime: streams sort by when they began, entries by number.
+func TestStreamsSortByTime(t *testing.T) {
 	var made []string
-	for _, d := range []time.Duration{0, 1, 10, 100, time.Microsecond, time.Second, 1000 * time.Hour, 100000 * time.Hour} {
-		n := newName(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(d))
-		if !nameFits(n, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(d)) {
-			t.Errorf("%s does not fit its own time", n)
+	for _, d := range []time.Duration{0, time.Second, time.Minute, 1000 * time.Hour, 100000 * time.Hour} {
+		at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(d)
+		id := newStream(at)
+		if began, ok := streamBegan(id); !ok || !began.Equal(at) {
+			t.Errorf("%s does not read as %s", id, at)
 		}
-		made = append(made, n)
+		made = append(made, objectName(id, 0))
 	}
 	if !slices.IsSorted(made) {
 		t.Errorf("not in order: %q", made)
+	}
+	id, last := newStream(start), ""
+	for _, seq := range []int64{1, 2, 9, 10, 99, 100, maxSeq} {
+		name := objectName(id, seq)
+		stream, n, ok := parseName(name)
+		if !ok || stream != id || n != seq || name <= last {
+			t.Errorf("%s reads as %s %d %v, after %s", name, stream, n, ok, last)
+		}
+		last = name
 	}
 }
 
@@ -138,7 +155,7 @@ func TestAppendInvalid(t *testing.T) {
 		{"no outcome", Record{Action: KeyUnwrap}, "alice", start},
 		{"no actor", Record{Action: KeyUnwrap, Outcome: Allowed}, "", start},
 		{"no time", Record{Action: KeyUnwrap, Outcome: Allowed}, "alice", time.Time{}},
-		{"too large", Record{Action: KeyUnwrap, Outcome: Allowed, Reason: strings.Repeat("x", maxRecord)}, "alice", start},
+		{"too large", Record{Action: KeyUnwrap, Outcome: Allowed, Reason: strings.Repeat("x", maxEntry)}, "alice", start},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -166,12 +183,13 @@ func TestAppendCancelled(t *testing.T) {
 
 // TestReadCorrupt: a bad record is an error that names it, and the walk goes on.
 func TestReadCorrupt(t *testing.T) {
-	good := Record{Time: start.UTC(), Actor: "a", Action: KeyState, Outcome: Allowed}
-	body, err := json.Marshal(good)
+	good := entry{Stream: newStream(start), Record: &Record{Time: start.UTC(), Actor: "a", Action: KeyState, Outcome: Allowed}}
+	body, err := good.encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := newName(good.Time)
+	name := objectName(good.Stream, 0)
+	other := newStream(start.Add(time.Second))
 	tests := []struct {
 		what, name, body string
 		offset           int64
@@ -180,23 +198,24 @@ func TestReadCorrupt(t *testing.T) {
 		{"empty", name, "", 0},
 		{"cut", name, string(body[:20]), 20},
 		{"unknown member", name, strings.Replace(string(body), `"actor"`, `"actress"`, 1), -1},
-		{"member twice", name, strings.Replace(string(body), `"actor"`, `"actor":"x","actor"`, 1), 60},
+		{"member twice", name, strings.Replace(string(body), `"seq"`, `"stream":"x","seq"`, 1), 54},
 		{"two values", name, string(body) + "{}", int64(len(body)) + 1},
 		{"no action", name, strings.Replace(string(body), KeyState, "", 1), -1},
-		{"another time", newName(good.Time.Add(time.Nanosecond)), string(body), -1},
-		{"another name", Prefix + "notes.json", string(body), -1},
-		{"no random part", Prefix + good.Time.Format(nameTime) + "-zz.json", string(body), -1},
+		{"another stream", objectName(other, 0), string(body), -1},
+		{"another time", name, strings.Replace(string(body), `"2026-`, `"2027-`, 1), -1},
+		{"another name", headsPrefix + "notes.json", string(body), -1},
+		{"no random part", headsPrefix + "20260301T08/20260301T083000Z-zz.json", string(body), -1},
+		{"hash without a record before", name, strings.Replace(string(body), `"record"`, `"prev":"00","record"`, 1), -1},
+		{"begins with its end", name, `{"stream":"` + good.Stream + `","seq":0,"closed":true}`, -1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.what, func(t *testing.T) {
 			s, root := openDir(t)
-			l := New(s, func() time.Time { return start.Add(-time.Hour) }, "alice")
+			l := New(s, func() time.Time { return start }, "alice")
 			if err := l.Append(t.Context(), Record{Action: KeyState, Outcome: Allowed}); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(tt.name)), []byte(tt.body), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			writeFile(t, root, tt.name, []byte(tt.body))
 			records, bad := 0, 0
 			for _, err := range Read(t.Context(), s) {
 				if err == nil {
@@ -216,6 +235,17 @@ func TestReadCorrupt(t *testing.T) {
 				t.Errorf("%d records and %d errors, want 1 and 1", records, bad)
 			}
 		})
+	}
+}
+
+func writeFile(t *testing.T, root, name string, body []byte) {
+	t.Helper()
+	path := filepath.Join(root, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, body, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -240,30 +270,37 @@ func TestReadStops(t *testing.T) {
 	}
 }
 
-func FuzzRecord(f *testing.F) {
-	good := Record{Time: start.UTC(), Actor: "a", Host: "h", Action: KeyState, KID: "00", Outcome: Allowed, Reason: "r"}
-	body, err := encode(good)
+func FuzzEntry(f *testing.F) {
+	stream := newStream(start)
+	good, err := entry{Stream: stream, Record: &Record{Time: start.UTC(), Actor: "a", Host: "h", Action: KeyState, KID: "00", StateVersion: 2, Outcome: Allowed, Reason: "r"}}.encode()
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(body)
-	f.Add(body[:40])
-	f.Add([]byte(`{"time":"2026-03-01T08:30:00Z","actor":"a","action":"b","outcome":"c"}`))
+	end, err := entry{Stream: stream, Seq: 1, Prev: digest(good), Closed: true}.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(good[:40])
+	f.Add(end)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		name := newName(start)
-		r, err := decode(name, b)
+		e, err := decodeEntry("name", b)
 		if err != nil {
-			var e *Error
-			if !errors.As(err, &e) || !errors.Is(err, ErrCorrupt) || e.Object != name {
+			var at *Error
+			if !errors.As(err, &at) || !errors.Is(err, ErrCorrupt) || at.Object != "name" {
 				t.Fatalf("%v is no *Error of class ErrCorrupt", err)
 			}
 			return
 		}
-		again, err := encode(r)
+		name := objectName(e.Stream, e.Seq)
+		if stream, seq, ok := parseName(name); !ok || stream != e.Stream || seq != e.Seq {
+			t.Fatalf("%s reads as %s %d %v", name, stream, seq, ok)
+		}
+		again, err := e.encode()
 		if err != nil {
 			return // escapes may make it longer than a record may be
 		}
-		if back, err := decode(name, again); err != nil || !back.Time.Equal(r.Time) {
+		if _, err := decodeObject(name, again); err != nil {
 			t.Fatalf("does not read again: %v", err)
 		}
 	})

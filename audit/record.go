@@ -1,37 +1,46 @@
 package audit
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/seed-6133abe0/rekey/audit/strictjson"
 )
 
 // Actions. Others may be added; none is renamed.
 const (
-	KeyImport = "key.import"
-	KeyCreate = "key.create"
-	KeyWrap   = "key.wrap"   // a secret that is no content key
-	KeyUnwrap = "key.unwrap" // a key leaves the ring; the reason names the use
-	KeyState  = "key.state"
-	KeyExport = "key.export" // a key leaves the ring for a person
-	KeyRefuse = "key.refuse" // a use of a key was refused; the reason names it
-
-	KeyDestroy = "key.destroy"
-	KeyRewrap  = "key.rewrap" // a key is wrapped under another KEK
+	KeyImport  = "key.import"
+	KeyCreate  = "key.create"
+	KeyWrap    = "key.wrap"   // a secret that is no content key
+	KeyUnwrap  = "key.unwrap" // a key leaves the ring; the reason names the use
+	KeyState   = "key.state"
+	KeyExport  = "key.export" // a key leaves the ring for a person
+	KeyRefuse  = "key.refuse" // a use of a key was refused; the reason names it
 	KeyBackup  = "key.backup"
 	KeyRestore = "key.restore"
+	KeyDestroy = "key.destroy"
+	KeyRewrap  = "key.rewrap" // wrapped anew under another KEK
 
 	KEKCreate  = "kek.create"
-	KEKRotate  = "kek.rotate" // new keys are wrapped under another KEK from now on
+	KEKRotate  = "kek.rotate"
 	KEKDisable = "kek.disable"
 	KEKEnable  = "kek.enable"
 	KEKDestroy = "kek.destroy"
 
-	MediaPublish = "media.publish"
+	RoleGrant  = "role.grant"
+	RoleRevoke = "role.revoke"
+	RoleRefuse = "role.refuse" // somebody asked for what their role does not allow
+
+	ApprovalRequest = "approval.request"
+	ApprovalGrant   = "approval.grant"
+	ApprovalRefuse  = "approval.refuse"
+	ApprovalUse     = "approval.use" // what was approved is about to be done
+
+	MediaPublish  = "media.publish"
+	MediaPurge    = "media.purge"
+	MediaRollback = "media.rollback"
+
+	CPIXExchange = "cpix.exchange" // keys leave or arrive in a CPIX document
 )
 
 // Outcomes.
@@ -43,13 +52,13 @@ const (
 	Unchanged = "unchanged" // nothing to do: it is so already
 )
 
-// ErrCorrupt is the class of a record that does not read as one.
+// ErrCorrupt is the class of what does not read as what its name says.
 var ErrCorrupt = errors.New("audit record is corrupt")
 
 // ErrInvalid is the class of a record that may not be appended.
 var ErrInvalid = errors.New("audit record is not valid")
 
-// Error says which record could not be read, and where it goes wrong.
+// Error says which object could not be read, and where it goes wrong.
 type Error struct {
 	Object string // the name in the control store
 	Offset int64  // in bytes; -1: unknown
@@ -67,25 +76,29 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Class }
 
-// Record is one thing that was done, or refused. Empty fields do not apply.
-type Record struct {
-	Time     time.Time `json:"time"`
-	Actor    string    `json:"actor"`
-	Host     string    `json:"host,omitempty"`
-	Client   string    `json:"client,omitempty"` // who asked over the network
-	Action   string    `json:"action"`
-	KID      string    `json:"kid,omitempty"`
-	Rotation string    `json:"rotation,omitempty"`
-	Asset    string    `json:"asset,omitempty"`
-	Object   string    `json:"object,omitempty"` // that is neither a key nor an asset: a KEK, a backup, an identity
-	// StateVersion is the number of the key's event that this makes.
-	StateVersion int    `json:"state_version,omitempty"`
-	Outcome      string `json:"outcome"`
-	Reason       string `json:"reason,omitempty"`
+// corrupt is an Error of class ErrCorrupt at no known offset.
+func corrupt(object, format string, args ...any) *Error {
+	return &Error{Object: object, Offset: -1, Reason: fmt.Sprintf(format, args...), Class: ErrCorrupt}
 }
 
-// maxRecord bounds one object, in bytes.
-const maxRecord = 64 << 10
+// Record is one thing that was done, or refused. Empty fields do not apply.
+type Record struct {
+	Time         time.Time `json:"time"`
+	Actor        string    `json:"actor"`
+	Role         string    `json:"role,omitempty"` // in which the actor acted
+	Host         string    `json:"host,omitempty"`
+	Origin       string    `json:"origin,omitempty"` // network address of who asked
+	Client       string    `json:"client,omitempty"` // id of who asked over the network
+	Action       string    `json:"action"`
+	KID          string    `json:"kid,omitempty"`
+	Rotation     string    `json:"rotation,omitempty"`
+	Asset        string    `json:"asset,omitempty"`
+	Object       string    `json:"object,omitempty"`        // another thing acted on: a KEK, a role, a backup
+	Request      string    `json:"request,omitempty"`       // id that joins records of one request or approval
+	StateVersion int       `json:"state_version,omitempty"` // of the key record that a key.state makes
+	Outcome      string    `json:"outcome"`
+	Reason       string    `json:"reason,omitempty"`
+}
 
 func (r Record) check() error {
 	missing := []string{}
@@ -103,38 +116,4 @@ func (r Record) check() error {
 		return fmt.Errorf("%w: no time", ErrInvalid)
 	}
 	return nil
-}
-
-func encode(r Record) ([]byte, error) {
-	if err := r.check(); err != nil {
-		return nil, err
-	}
-	b, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	if len(b) >= maxRecord {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrInvalid, len(b)+1, maxRecord)
-	}
-	return append(b, '\n'), nil
-}
-
-// decode reads the record that stands under name: its fields, and that it is
-// the record the name says.
-func decode(name string, b []byte) (Record, error) {
-	var r Record
-	if err := strictjson.Decode(b, &r); err != nil {
-		var at *strictjson.Error
-		if errors.As(err, &at) {
-			return Record{}, &Error{Object: name, Offset: at.Offset, Reason: at.Reason, Class: ErrCorrupt}
-		}
-		return Record{}, &Error{Object: name, Offset: -1, Reason: err.Error(), Class: ErrCorrupt}
-	}
-	if err := r.check(); err != nil {
-		return Record{}, &Error{Object: name, Offset: -1, Reason: err.Error(), Class: ErrCorrupt}
-	}
-	if !nameFits(name, r.Time) {
-		return Record{}, &Error{Object: name, Offset: -1, Reason: "is not the record of this name", Class: ErrCorrupt}
-	}
-	return r, nil
 }
