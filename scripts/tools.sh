@@ -14,6 +14,7 @@ wanted=(make:make git:git gcc:gcc redis-server:redis-server ffmpeg:ffmpeg openss
 go_tools=(
   minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
   golangci-lint=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+  local-kms=github.com/nsmithuk/local-kms@v0.0.0-20260228092603-2a5e92d09ab6
 )
 
 command -v go >/dev/null || { echo "tools.sh: Go is not installed, see https://go.dev/doc/install" >&2; exit 1; }
