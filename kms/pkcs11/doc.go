@@ -36,8 +36,8 @@
 // that switches the key off. CKA_END_DATE knows days only, and may stand on keys
 // that nobody means to destroy. The key is destroyed by the first call that names
 // it after the date, by the clock of the machine that calls, and leaves no trace:
-// later calls say [kms.ErrNotFound]. A key whose date has come but which somebody
-// enabled by other means is enabled, and not destroyed.
+// later calls say [kms.ErrNotFound]. A key with a date that may encrypt or decrypt
+// again, since somebody set that by other means, is not destroyed.
 //
 // A wrapped key that does not fit gives CKR_ENCRYPTED_DATA_INVALID on some tokens
 // and CKR_GENERAL_ERROR on others (SoftHSM2), as a broken token does. After the

@@ -101,11 +101,10 @@ func isVague(err error) bool {
 // leavesSession reports an outcome after which the session has no operation under
 // way and can be used again.
 func leavesSession(err error) bool {
-	switch c := code(err); {
-	case c == p11.CKR_OK, errors.Is(err, kms.ErrMismatch):
+	c := code(err)
+	if c == p11.CKR_OK || errors.Is(err, kms.ErrMismatch) {
 		return true
-	default:
-		k := class(c)
-		return k == kms.ErrDisabled || k == kms.ErrNotFound || k == kms.ErrMismatch
 	}
+	k := class(c)
+	return errors.Is(k, kms.ErrDisabled) || errors.Is(k, kms.ErrNotFound) || errors.Is(k, kms.ErrMismatch)
 }

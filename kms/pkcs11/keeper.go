@@ -29,12 +29,7 @@ func (p *Provider) Describe(ctx context.Context, kek string) (kms.Description, e
 // Disable takes the KEK its uses, and waits until the token was seen to refuse
 // them. One that is to be destroyed stays so.
 func (p *Provider) Disable(ctx context.Context, kek string) error {
-	_, err := p.change(ctx, kek, func(o object) []*p11.Attribute {
-		if o.d.State == kms.KEKPending {
-			return nil
-		}
-		return off()
-	}, p.proveOff)
+	_, err := p.change(ctx, kek, func(object) []*p11.Attribute { return off() }, p.proveOff)
 	if err != nil {
 		return fmt.Errorf("disable KEK: %w", err)
 	}

@@ -142,6 +142,7 @@ func TestDestroyedByUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.later(time.Hour)
 	if again, err := other.ScheduleDestruction(t.Context(), kek); err != nil || !again.Equal(due) {
 		t.Errorf("scheduled twice: %s, %v; want it to stay %s", again, err, due)
 	}
@@ -174,14 +175,19 @@ func TestEnabledByHandIsNotDestroyed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw(t, p, kek, func(c *p11.Ctx, s p11.SessionHandle, h p11.ObjectHandle) {
-		if err := c.SetAttributeValue(s, h, []*p11.Attribute{
-			p11.NewAttribute(p11.CKA_ENCRYPT, true), p11.NewAttribute(p11.CKA_DECRYPT, true),
-		}); err != nil {
-			t.Fatal(err)
-		}
-	})
+	set := func(use uint) {
+		raw(t, p, kek, func(c *p11.Ctx, s p11.SessionHandle, h p11.ObjectHandle) {
+			if err := c.SetAttributeValue(s, h, []*p11.Attribute{p11.NewAttribute(use, true)}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	set(p11.CKA_DECRYPT)
 	b.later(due.Sub(b.clock()) + time.Hour)
+	if d, err := p.Describe(t.Context(), kek); err != nil || d.State != kms.KEKDisabled {
+		t.Errorf("Describe of one that may decrypt only: %+v, %v; want it disabled", d, err)
+	}
+	set(p11.CKA_ENCRYPT)
 	kid, k := key.NewKID(), key.NewContentKey()
 	if got, err := p.Unwrap(t.Context(), kek, kid, mustWrap(t, p, kek, kid, k)); err != nil || !got.Equal(k) {
 		t.Errorf("Unwrap: another key, or %v", err)
