@@ -5,6 +5,8 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"math"
+
+	"github.com/seed-6133abe0/rekey/key"
 )
 
 // CTR is AES-CTR under one key. Start begins a key stream, XOR takes the next
@@ -69,6 +71,7 @@ func (c *CTR) seek(low uint64) {
 	binary.BigEndian.PutUint64(c.iv[:8], c.high)
 	binary.BigEndian.PutUint64(c.iv[8:], low)
 	c.stream = cipher.NewCTR(c.block, c.iv[:])
+	key.WipeLater(c.stream)
 }
 
 // XOR writes src XOR the next len(src) bytes of key stream to dst. dst and src

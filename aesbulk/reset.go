@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"reflect"
 	"strings"
+
+	"github.com/seed-6133abe0/rekey/key"
 )
 
 // counter is where a CTR stream of the standard library keeps its place: the
@@ -51,6 +53,7 @@ func resettable(b cipher.Block) (cipher.Stream, counter, bool) {
 	if !ok || !obeys(b, s, n) {
 		return nil, counter{}, false
 	}
+	key.WipeLater(s)
 	return s, n, true
 }
 
@@ -105,7 +108,9 @@ func obeys(b cipher.Block, s cipher.Stream, n counter) bool {
 	} {
 		binary.BigEndian.PutUint64(iv[:8], try.high)
 		binary.BigEndian.PutUint64(iv[8:], try.low)
-		cipher.NewCTR(b, iv[:]).XORKeyStream(want[:try.length], zero[:try.length])
+		plain := cipher.NewCTR(b, iv[:])
+		key.WipeLater(plain)
+		plain.XORKeyStream(want[:try.length], zero[:try.length])
 		n.set(try.high, try.low)
 		cut := min(5, try.length)
 		s.XORKeyStream(got[:cut], zero[:cut])

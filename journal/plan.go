@@ -6,6 +6,7 @@ import (
 
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/keyring"
 )
 
 // Plan decides everything about one asset before anything is touched: keys,
@@ -40,11 +41,19 @@ type KeyChange struct {
 	Object *Move `json:"object,omitempty"`
 	// URIs maps each key URI outside the media root to the new key's.
 	URIs map[string]string `json:"uris,omitempty"`
+	// DRM is what a key service gave for the new key: nothing secret, since it
+	// stands in manifests.
+	DRM []keyring.DRM `json:"drm,omitempty"`
+	// Service is true where a key service made the new key, and so has it.
+	Service bool `json:"service,omitempty"`
 }
 
 // Published reports whether the library itself publishes the new key: nobody has
 // to be handed it.
 func (c KeyChange) Published() bool { return c.Object != nil && len(c.URIs) == 0 }
+
+// Known reports that whoever serves the new key to players has it already.
+func (c KeyChange) Known() bool { return c.Published() || c.Service }
 
 // Move is one object and the key of its successor. Entry manifests are flipped
 // where they stand: From and To are equal.
@@ -177,6 +186,13 @@ func (p *Plan) Scheme(old key.KID) string {
 		return string(t.Format)
 	}
 	return ""
+}
+
+// IsCENC reports whether media under an old key is ISO BMFF.
+func (p *Plan) IsCENC(old key.KID) bool {
+	return slices.ContainsFunc(p.Tracks, func(t Track) bool {
+		return t.Format == catalog.CENC && slices.Contains(t.OldKIDs, old)
+	})
 }
 
 // Size counts the objects and bytes that are rewritten.

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
+	"runtime"
 )
 
 // ErrSecret is returned when a content key would be marshalled.
@@ -24,8 +26,13 @@ const redacted = "REDACTED"
 // of a function it shows the address.
 type ContentKey struct{ bytes func() *[16]byte }
 
+// hold keeps the bytes in one place, which is overwritten when no ContentKey
+// leads there any more and the garbage collector has seen that. Stacks and
+// registers that they went through are not within reach.
 func hold(b [16]byte) ContentKey {
-	return ContentKey{bytes: func() *[16]byte { return &b }}
+	held := &b
+	runtime.SetFinalizer(held, func(h *[16]byte) { clear(h[:]) })
+	return ContentKey{bytes: func() *[16]byte { return held }}
 }
 
 // NewContentKey returns a new key from crypto/rand.
@@ -65,14 +72,31 @@ func (k ContentKey) Equal(o ContentKey) bool {
 }
 
 // Block returns AES under this key, which must not be zero. The block holds the
-// key schedule.
+// key schedule, and is overwritten as WipeLater says.
 func (k ContentKey) Block() cipher.Block {
 	b, err := aes.NewCipher(k.bytes()[:])
 	if err != nil {
 		// Unreachable: aes.NewCipher only refuses lengths other than 16, 24, 32.
 		panic("key: " + err.Error())
 	}
+	WipeLater(b)
 	return b
+}
+
+// WipeLater has the struct that v points to overwritten once nothing leads to it
+// any more and the garbage collector has seen that. It is for the ciphers of the
+// standard library, which copy the key schedule into themselves and have no other
+// way to be wiped. v is a pointer that new or a composite literal made, or a
+// struct around one, as some of them are; of anything else nothing is wiped.
+func WipeLater(v any) {
+	p := reflect.ValueOf(v)
+	if p.Kind() == reflect.Struct && p.NumField() == 1 && p.Field(0).CanInterface() {
+		p = p.Field(0)
+	}
+	if p.Kind() != reflect.Pointer || p.IsNil() || p.Elem().Kind() != reflect.Struct {
+		return
+	}
+	runtime.SetFinalizer(p.Interface(), func(gone any) { reflect.ValueOf(gone).Elem().SetZero() })
 }
 
 // RevealSecretBytes returns a copy of the raw key, which must not be zero.

@@ -88,6 +88,27 @@ func (c *Cache) Drop(rotation string) {
 	c.drop(func(have cached) bool { return have.rotation == rotation })
 }
 
+// Sweep forgets the keys of rotations that are over, and those whose time is up;
+// it reports whether there were any. over says of a rotation whether it is; one
+// of which it cannot be told is taken for open.
+func (c *Cache) Sweep(ctx context.Context, over func(ctx context.Context, rotation string) (bool, error)) (dropped bool) {
+	c.mu.Lock()
+	have, rotations := len(c.kept), map[string]bool{}
+	for at := range c.kept {
+		rotations[at.rotation] = true
+	}
+	c.mu.Unlock()
+	for r := range rotations {
+		if ended, err := over(ctx, r); err == nil && ended {
+			c.Drop(r)
+		}
+	}
+	c.get(cached{}) // drops what is too old
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.kept) < have
+}
+
 // Close forgets all keys.
 func (c *Cache) Close() { c.drop(func(cached) bool { return true }) }
 

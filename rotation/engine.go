@@ -41,7 +41,15 @@ type Queue interface {
 // Receiver acknowledges new keys before any manifest names them: an error means
 // that it did not.
 type Receiver interface {
-	Receive(ctx context.Context, lines []byte) error
+	Receive(ctx context.Context, keys []Handed) error
+}
+
+// Handed is one new key on its way to whoever serves it to players.
+type Handed struct {
+	KID    key.KID
+	Key    key.ContentKey
+	Asset  string
+	Scheme string
 }
 
 // Engine runs rotations. Media, Control, Ring, Openings, Audit, Clock and Log must be
@@ -58,6 +66,8 @@ type Engine struct {
 	// rotation of CENC media before it begins.
 	Receiver     Receiver
 	HandoverNone bool
+	// KeySource makes the new CENC keys. Nil: they are random ones of the ring's.
+	KeySource KeySource
 	// Space says where references of manifests lead.
 	Space catalog.Space
 	// NewKeyURIs are templates, one a scheme, for the URIs of new HLS keys whose

@@ -1,14 +1,13 @@
 package rotation
 
 import (
-	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/store"
 )
@@ -20,21 +19,20 @@ func (e *Engine) handOver(ctx context.Context, state *journal.State) error {
 	if !state.HandedOver.IsZero() || state.HandoverNone {
 		return nil
 	}
-	lines, n, err := e.handOverLines(ctx, state.Rotation)
+	keys, err := e.handedOver(ctx, state.Rotation)
 	if err != nil {
 		return err
 	}
+	defer clear(keys)
+	n := len(keys)
 	if n > 0 && e.Receiver == nil {
-		clear(lines)
 		return fmt.Errorf("hand over new keys of %s, which was started with a receiver: %w", state.Rotation, ErrNoHandover)
 	}
 	if n > 0 {
 		if err := e.Audit.Append(ctx, audit.Record{Action: "key.handover", Rotation: state.Rotation, Outcome: "begin", Reason: fmt.Sprintf("%d keys", n)}); err != nil {
 			return err
 		}
-		err := e.Receiver.Receive(ctx, lines)
-		clear(lines)
-		if err != nil {
+		if err := e.Receiver.Receive(ctx, keys); err != nil {
 			return fmt.Errorf("hand over new keys: %w", err)
 		}
 	}
@@ -55,28 +53,25 @@ func (e *Engine) handOver(ctx context.Context, state *journal.State) error {
 	return err
 }
 
-func (e *Engine) handOverLines(ctx context.Context, rotation string) ([]byte, int, error) {
-	var lines bytes.Buffer
-	n := 0
-	seen := map[string]bool{}
+// handedOver are the new keys that somebody has to be handed.
+func (e *Engine) handedOver(ctx context.Context, rotation string) ([]Handed, error) {
+	var keys []Handed
+	seen := map[key.KID]bool{}
 	for p, err := range e.Journal().Plans(ctx, rotation) {
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		for _, c := range p.Keys {
-			if p.Refusal != nil || c.Published() || seen[c.NewKID.String()] {
+			if p.Refusal != nil || c.Known() || seen[c.NewKID] {
 				continue
 			}
-			seen[c.NewKID.String()] = true
+			seen[c.NewKID] = true
 			k, err := e.Ring.Unwrap(ctx, c.NewKID, keyring.Deliver, rotation)
 			if err != nil {
-				return nil, 0, fmt.Errorf("unwrap new key %s: %w", c.NewKID, err)
+				return nil, fmt.Errorf("unwrap new key %s: %w", c.NewKID, err)
 			}
-			raw := k.RevealSecretBytes()
-			lines.WriteString(c.NewKID.String() + ":" + hex.EncodeToString(raw[:]) + "\n")
-			clear(raw[:])
-			n++
+			keys = append(keys, Handed{KID: c.NewKID, Key: k, Asset: p.Asset, Scheme: p.Scheme(c.OldKID)})
 		}
 	}
-	return lines.Bytes(), n, nil
+	return keys, nil
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -88,7 +87,11 @@ func (e *Engine) Start(ctx context.Context, r Request) (Planned, error) {
 		planned.Rotation = ""
 		return planned, nil
 	}
-	return planned, e.commit(ctx, id, r, plans)
+	made, err := e.askKeys(ctx, id, plans)
+	if err != nil {
+		return Planned{}, err
+	}
+	return planned, e.commit(ctx, id, r, plans, made)
 }
 
 // widen adds the twins of the keys and what depends on them, and leaves out KIDs
@@ -238,7 +241,7 @@ func (e *Engine) checkHandover(plans []*journal.Plan) error {
 	}
 	for _, p := range plans {
 		for _, k := range p.Keys {
-			if p.Refusal == nil && !k.Published() {
+			if p.Refusal == nil && !k.Published() && !e.fromService(p, k) {
 				return fmt.Errorf("asset %s: %w", p.Asset, ErrNoHandover)
 			}
 		}
@@ -248,7 +251,7 @@ func (e *Engine) checkHandover(plans []*journal.Plan) error {
 
 // commit writes the plan. Until the state leaves Planning nothing is worked, so
 // a crash in here leaves media as it was.
-func (e *Engine) commit(ctx context.Context, id string, r Request, plans []*journal.Plan) error {
+func (e *Engine) commit(ctx context.Context, id string, r Request, plans []*journal.Plan, made map[key.KID]NewKey) error {
 	if r.Kind == journal.Compromise {
 		for _, kid := range r.KIDs {
 			err := e.Ring.SetState(ctx, kid, keyring.Compromised, r.Reason)
@@ -273,7 +276,7 @@ func (e *Engine) commit(ctx context.Context, id string, r Request, plans []*jour
 		return err
 	}
 	for _, p := range plans {
-		if err := e.commitPlan(ctx, p); err != nil {
+		if err := e.commitPlan(ctx, p, made); err != nil {
 			return err
 		}
 	}
@@ -285,10 +288,10 @@ func (e *Engine) commit(ctx context.Context, id string, r Request, plans []*jour
 	return e.Journal().SetState(ctx, state, etag)
 }
 
-func (e *Engine) commitPlan(ctx context.Context, p *journal.Plan) error {
+func (e *Engine) commitPlan(ctx context.Context, p *journal.Plan, made map[key.KID]NewKey) error {
 	if p.Refusal == nil {
 		for _, k := range p.Keys {
-			if err := e.mint(ctx, p, k); err != nil {
+			if err := e.mint(ctx, p, k, made); err != nil {
 				return fmt.Errorf("mint key: %w", err)
 			}
 		}
@@ -308,37 +311,4 @@ func (e *Engine) commitPlan(ctx context.Context, p *journal.Plan) error {
 		return nil
 	}
 	return err
-}
-
-// mint makes a new key, known by every URI that will lead to it.
-func (e *Engine) mint(ctx context.Context, p *journal.Plan, k journal.KeyChange) error {
-	var uris []string
-	if k.Object != nil {
-		uris = append(uris, k.Object.To)
-	}
-	for _, uri := range slices.Sorted(maps.Values(k.URIs)) {
-		if !slices.Contains(uris, uri) {
-			uris = append(uris, uri)
-		}
-	}
-	first := ""
-	if len(uris) > 0 {
-		first = uris[0]
-	}
-	o := keyring.CreateOptions{URI: first, Rotation: p.Rotation, Asset: p.Asset, Scheme: p.Scheme(k.OldKID)}
-	switch old, err := e.Ring.Get(ctx, k.OldKID); {
-	case err == nil:
-		o.Tags = old.Tags // the lifetime of the old key is the new one's
-	case !errors.Is(err, keyring.ErrNotFound):
-		return err
-	}
-	if _, err := e.Ring.Create(ctx, k.NewKID, o); err != nil {
-		return err
-	}
-	for i := 1; i < len(uris); i++ {
-		if err := e.Ring.AddURI(ctx, k.NewKID, uris[i]); err != nil {
-			return err
-		}
-	}
-	return nil
 }

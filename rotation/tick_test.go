@@ -32,4 +32,3 @@ func TestNominalIsTheNewestTick(t *testing.T) {
 		t.Error("a cron that is none gives no error")
 	}
 }
-

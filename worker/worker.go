@@ -185,7 +185,11 @@ func (w *Worker) mac(ctx context.Context, state journal.State) (cipher.AEAD, err
 	if err != nil {
 		return nil, fmt.Errorf("unwrap MAC key: %w", err)
 	}
-	return cipher.NewGCMWithRandomNonce(k.Block())
+	mac, err := cipher.NewGCMWithRandomNonce(k.Block())
+	if err == nil {
+		key.WipeLater(mac)
+	}
+	return mac, err
 }
 
 func (w *Worker) changes(ctx context.Context, plan *journal.Plan) (key.Changes, error) {

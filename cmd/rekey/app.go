@@ -44,7 +44,7 @@ func (a *app) rootCommand() *cobra.Command {
 	f.StringVar(&a.flags.handover, "handover", "", "who gets new CENC keys: none, or a command that reads KID:KEY lines")
 	f.BoolVar(&a.flags.json, "json", false, "print JSON")
 	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "log what is done")
-	root.AddCommand(a.keysCommand(), a.kekCommand(), a.fileCommand(openCENC))
+	root.AddCommand(a.keysCommand(), a.kekCommand(), a.auditCommand(), a.fileCommand(openCENC))
 	root.AddCommand(a.rotationCommands()...)
 	for _, c := range root.Commands() {
 		c.Args = usageArgs(c.Args)

@@ -45,6 +45,8 @@ type config struct {
 	Policies policies `yaml:"policies"`
 	// Lease is how long a driver that says nothing is thought alive. Zero: 30s.
 	Lease keyring.Age `yaml:"lease"`
+	// KeyService makes new CENC keys or is handed them. Zero: there is none.
+	KeyService keyServiceConfig `yaml:"key_service"`
 	// KMS says where KEKs are. Zero: a local one.
 	KMS kmsConfig `yaml:"kms"`
 	// KeyLifetimes say when keys leave active use, by tag. Zero: never.
@@ -158,7 +160,7 @@ func loadConfig(name string) (config, error) {
 			return c, usagef("read config %s: key_lifetimes: tag %q has no time after which its keys expire", name, l.Tag)
 		}
 	}
-	if err := c.Policies.check(); err != nil {
+	if err := errors.Join(c.KeyService.check(), c.Policies.check()); err != nil {
 		return c, usagef("read config %s: %v", name, err)
 	}
 	return c, nil

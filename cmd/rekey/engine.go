@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -64,14 +66,43 @@ func (a *app) open(ctx context.Context) (*rotation.Engine, error) {
 	if len(a.cfg.Handover.Command) > 0 {
 		e.Receiver = commandReceiver{argv: a.cfg.Handover.Command, stderr: a.stderr}
 	}
-	return e, nil
+	return e, a.attachService(ctx, e)
 }
 
-// newWorker is the worker of an engine.
-func newWorker(e *rotation.Engine, readBack bool) *worker.Worker {
+// newWorker is the worker of an engine. The keys it opens are forgotten soon
+// after their rotation is over, until ctx ends.
+func newWorker(ctx context.Context, e *rotation.Engine, readBack bool) *worker.Worker {
+	cache := keyring.NewCache(e.Ring, keyring.CacheOptions{})
+	go sweep(ctx, cache, e)
 	return &worker.Worker{
-		Media: e.Media, Journal: e.Journal(), Keys: keyring.NewCache(e.Ring, keyring.CacheOptions{}), Name: e.Owner,
+		Media: e.Media, Journal: e.Journal(), Keys: cache, Name: e.Owner,
 		Clock: e.Clock, Log: e.Log, ReadBack: readBack,
+	}
+}
+
+const sweepEvery = 2 * time.Second
+
+// sweep forgets keys and gives the memory they were in back to the system, which
+// hands it out zeroed. Memory that Go has not collected yet, or that it keeps
+// beside other things, may hold copies for longer.
+func sweep(ctx context.Context, cache *keyring.Cache, e *rotation.Engine) {
+	over := func(ctx context.Context, rotation string) (bool, error) {
+		s, _, err := e.Journal().State(ctx, rotation)
+		return err == nil && s.Phase.Final(), err
+	}
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			cache.Close()
+			return
+		case <-t.C:
+		}
+		if cache.Sweep(ctx, over) {
+			runtime.GC() // finalizers overwrite keys, and free their memory for the next
+			debug.FreeOSMemory()
+		}
 	}
 }
 
@@ -102,7 +133,7 @@ func (a *app) attachQueue(ctx context.Context, e *rotation.Engine) (asynq.RedisC
 	ended := make(chan error, 1)
 	serve, stop := context.WithCancel(ctx)
 	go func() {
-		ended <- queue.Serve(serve, conn, newWorker(e, false), nil, queue.ServerOptions{Log: e.Log})
+		ended <- queue.Serve(serve, conn, newWorker(serve, e, false), nil, queue.ServerOptions{Log: e.Log})
 	}()
 	return conn, func() error {
 		stop()

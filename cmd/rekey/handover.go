@@ -5,9 +5,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os/exec"
+
+	"github.com/seed-6133abe0/rekey/rotation"
 )
 
 // commandReceiver hands keys to a command on its stdin: never on its command
@@ -17,7 +20,17 @@ type commandReceiver struct {
 	stderr io.Writer
 }
 
-func (r commandReceiver) Receive(ctx context.Context, lines []byte) error {
+func (r commandReceiver) Receive(ctx context.Context, keys []rotation.Handed) error {
+	lines := make([]byte, 0, len(keys)*66) // never grown, so that no copy is left behind
+	defer clear(lines[:cap(lines)])
+	for _, k := range keys {
+		raw := k.Key.RevealSecretBytes()
+		lines = append(lines, k.KID.String()...)
+		lines = append(lines, ':')
+		lines = hex.AppendEncode(lines, raw[:])
+		lines = append(lines, '\n')
+		clear(raw[:])
+	}
 	c := exec.CommandContext(ctx, r.argv[0], r.argv[1:]...)
 	c.Stdin = bytes.NewReader(lines)
 	c.Stdout, c.Stderr = r.stderr, r.stderr

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -29,6 +30,9 @@ type keyroom struct {
 // openKeys opens the control store and the keys in it. change, if not nil, may
 // set more of the ring's options.
 func (a *app) openKeys(ctx context.Context, change func(*keyroom)) (*keyroom, error) {
+	if err := a.makeControl(); err != nil {
+		return nil, err
+	}
 	control, err := a.openControl(ctx)
 	if err != nil {
 		return nil, err
@@ -50,17 +54,26 @@ func (a *app) openKeys(ctx context.Context, change func(*keyroom)) (*keyroom, er
 	return k, nil
 }
 
-// openControl opens rekey's own state, making the folder of a directory.
+// makeControl makes the folder of rekey's own state, where it is one.
+func (a *app) makeControl() error {
+	if err := a.cfg.controlPlace(); err != nil || isS3(a.cfg.Control) {
+		return err
+	}
+	if err := os.MkdirAll(a.cfg.Control, 0o700); err != nil {
+		return fmt.Errorf("make control prefix: %w", err)
+	}
+	return nil
+}
+
+// openControl opens rekey's own state as it is.
 func (a *app) openControl(ctx context.Context) (store.Store, error) {
 	if err := a.cfg.controlPlace(); err != nil {
 		return nil, err
 	}
-	if !isS3(a.cfg.Control) {
-		if err := os.MkdirAll(a.cfg.Control, 0o700); err != nil {
-			return nil, fmt.Errorf("make control prefix: %w", err)
-		}
-	}
 	control, err := store.Open(ctx, a.cfg.Control)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrLocation) {
+		return nil, usagef("open control prefix: %v", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open control prefix: %w", err)
 	}

@@ -33,7 +33,7 @@ func (a *app) workerCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return queue.Serve(ctx, conn, newWorker(e, readBack), nil, queue.ServerOptions{Concurrency: concurrency, Log: e.Log})
+		return queue.Serve(ctx, conn, newWorker(ctx, e, readBack), nil, queue.ServerOptions{Concurrency: concurrency, Log: e.Log})
 	}}
 	c.Flags().IntVar(&concurrency, "concurrency", 0, "parts worked at once (0: 4)")
 	c.Flags().BoolVar(&readBack, "read-back", false, "read every object back after it is written (first and last of a track always are)")

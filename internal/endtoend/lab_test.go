@@ -47,6 +47,7 @@ var entryManifests = []string{
 type lab struct {
 	minio          services.MinIO
 	redis          string
+	program        string // the command
 	media, control *store.S3
 	mediaURL       string
 	controlURL     string
@@ -61,7 +62,7 @@ func newLab(t *testing.T) *lab {
 // labOn is a lab of its own on a MinIO that several share.
 func labOn(t *testing.T, m services.MinIO) *lab {
 	t.Helper()
-	l := &lab{minio: m, redis: services.Redis(t), dir: t.TempDir()}
+	l := &lab{minio: m, redis: services.Redis(t), dir: t.TempDir(), program: program}
 	l.master = filepath.Join(l.dir, "master.key")
 	l.buckets(t)
 	return l
@@ -209,7 +210,7 @@ func sameTree(t *testing.T, what string, got, want map[string]string) {
 // clone copies both buckets as they are: the same plan can be run again.
 func (l *lab) clone(t *testing.T, ctx context.Context) *lab {
 	t.Helper()
-	c := &lab{minio: l.minio, redis: services.Redis(t), master: l.master, dir: l.dir}
+	c := &lab{minio: l.minio, redis: services.Redis(t), master: l.master, dir: l.dir, program: l.program}
 	c.buckets(t)
 	for _, pair := range [][2]*store.S3{{l.media, c.media}, {l.control, c.control}} {
 		for info, err := range pair[0].List(ctx, "") {

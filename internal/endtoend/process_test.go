@@ -27,7 +27,7 @@ func (l *lab) command(ctx context.Context, args []string) *exec.Cmd {
 		"--media", l.mediaURL, "--control", l.controlURL, "--redis", l.redis,
 		"--handover", "none", "--master-key", l.master,
 	}, args...)
-	c := exec.CommandContext(ctx, program, argv...)
+	c := exec.CommandContext(ctx, l.program, argv...)
 	c.Env = append(os.Environ(), l.minio.Environ()...)
 	c.Dir = l.dir
 	return c

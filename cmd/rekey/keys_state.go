@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/keyring"
+)
+
+func (a *app) keysCreateCommand() *cobra.Command {
+	var o keyring.CreateOptions
+	var name string
+	c := &cobra.Command{Use: "create", Short: "Make a new random key and print its KID", RunE: func(cmd *cobra.Command, _ []string) error {
+		kid := key.NewKID()
+		if name != "" {
+			var err error
+			if kid, err = key.ParseKID(name); err != nil {
+				return usagef("%v", err)
+			}
+		}
+		k, err := a.openKeys(cmd.Context(), nil)
+		if err != nil {
+			return err
+		}
+		rec, err := k.ring.Create(cmd.Context(), kid, o)
+		if err != nil {
+			return err
+		}
+		if a.flags.json {
+			return a.printJSON(map[string]any{"kid": rec.KID, "state": rec.State})
+		}
+		_, err = fmt.Fprintln(a.stdout, rec.KID)
+		return err
+	}}
+	f := c.Flags()
+	f.StringVar(&name, "kid", "", "the key's KID (default: a random one)")
+	f.StringVar(&o.URI, "uri", "", "the HLS key URI it will be known by")
+	f.StringSliceVar(&o.Tags, "tag", nil, "tags of the key, which pick its lifetime")
+	f.StringVar(&o.Asset, "asset", "", "the asset it is made for")
+	f.StringVar(&o.Scheme, "scheme", "", "what that asset's media is encrypted with")
+	return c
+}
+
+func (a *app) keysStateCommand() *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use: "state KID STATE", Short: "Move a key to another state", Args: cobra.ExactArgs(2),
+		Long: "Moves a key to another state of its life (NIST SP 800-57 part 1 §7). A key that\nhas leaked is for rekey compromise, which also rotates what depends on it.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			kid, err := key.ParseKID(args[0])
+			if err != nil {
+				return usagef("%v", err)
+			}
+			to := keyring.State(args[1])
+			if !slices.Contains(keyring.States(), to) {
+				return usagef("no such state: %q; one of %v", args[1], keyring.States())
+			}
+			if to == keyring.Destroyed {
+				return usagef("a key is destroyed by keys destroy")
+			}
+			if strings.TrimSpace(reason) == "" {
+				return usagef("keys state needs --reason")
+			}
+			k, err := a.openKeys(cmd.Context(), nil)
+			if err != nil {
+				return err
+			}
+			return k.ring.SetState(cmd.Context(), kid, to, reason)
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why, for the audit record")
+	return c
+}
+
+func (a *app) keysDestroyCommand() *cobra.Command {
+	var reason, request string
+	c := &cobra.Command{
+		Use: "destroy KID...", Short: "Destroy keys for good; their records stay", Args: cobra.MinimumNArgs(1),
+		Long: "Takes the wrapped keys out of their records. Media under them cannot be opened\nby anyone after that. A key is deactivated or compromised first. Where roles are\nin force a second person has to agree: see rekey serve.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			kids, err := parseKIDs(args)
+			if err != nil {
+				return err
+			}
+			if strings.TrimSpace(reason) == "" {
+				return usagef("keys destroy needs --reason")
+			}
+			k, err := a.openKeys(cmd.Context(), nil)
+			if err != nil {
+				return err
+			}
+			if err := k.mayAlone(cmd.Context(), "keys destroy"); err != nil {
+				return err
+			}
+			return k.destroy(cmd.Context(), kids, reason)
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why, for the audit record")
+	c.Flags().StringVar(&request, "request", "", "the approved request that this carries out")
+	return c
+}
+
+// destroy refuses while an asset depends on any of the keys.
+func (k *keyroom) destroy(ctx context.Context, kids []key.KID, reason string) error {
+	for _, kid := range kids {
+		for s, err := range k.index().Scope(ctx, kid) {
+			if errors.Is(err, catalog.ErrNotScanned) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			return fmt.Errorf("destroy key %s: %w: asset %s depends on it", kid, keyring.ErrForbidden, s.Asset)
+		}
+	}
+	for _, kid := range kids {
+		if err := k.ring.Destroy(ctx, kid, reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}

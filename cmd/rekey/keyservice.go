@@ -1,0 +1,155 @@
+//go:build !fipsonly
+
+package main
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/seed-6133abe0/rekey/keyring/cpix"
+	"github.com/seed-6133abe0/rekey/keyring/speke"
+	"github.com/seed-6133abe0/rekey/rotation"
+)
+
+// client makes the SPEKE client that the config describes.
+func (c *keyServiceConfig) client(ctx context.Context) (*speke.Client, error) {
+	s := &speke.Client{Endpoint: c.Endpoint, Clock: time.Now}
+	var err error
+	if s.Auth, err = c.auth(ctx); err != nil {
+		return nil, err
+	}
+	if c.Certificate != "" {
+		cert, err := readCertificate(c.Certificate)
+		if err != nil {
+			return nil, err
+		}
+		private, err := readDecrypter(c.PrivateKey)
+		if err != nil {
+			return nil, err
+		}
+		s.Certificates, s.Decrypters = []*x509.Certificate{cert}, []crypto.Decrypter{private}
+	}
+	if c.ProviderCertificate != "" {
+		cert, err := readCertificate(c.ProviderCertificate)
+		if err != nil {
+			return nil, err
+		}
+		s.Provider = []*x509.Certificate{cert}
+	}
+	return s, nil
+}
+
+func (c *keyServiceConfig) auth(ctx context.Context) (speke.Auth, error) {
+	switch {
+	case c.TokenFile != "":
+		token, err := readSecretFile(c.TokenFile)
+		return speke.Bearer(token), err
+	case c.BasicFile != "":
+		both, err := readSecretFile(c.BasicFile)
+		name, password, ok := strings.Cut(both, ":")
+		if err == nil && !ok {
+			err = usagef("read %s: want name:password", c.BasicFile)
+		}
+		return speke.Basic(name, password), err
+	case c.SigV4Region != "":
+		sdk, err := awsconfig.LoadDefaultConfig(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("find AWS credentials: %w", err)
+		}
+		return speke.SigV4(sdk.Credentials, c.SigV4Region, ""), nil
+	default:
+		return nil, nil
+	}
+}
+
+// askService asks a SPEKE endpoint for new keys.
+type askService struct {
+	client  *speke.Client
+	systems []string
+}
+
+// NewKeys is rotation.KeySource's.
+func (s askService) NewKeys(ctx context.Context, asset string, asks []rotation.KeyAsk) ([]rotation.NewKey, error) {
+	a := speke.Ask{ContentID: asset}
+	for _, k := range asks {
+		a.Keys = append(a.Keys, speke.Key{KID: k.KID, Scheme: k.Scheme, TrackType: k.TrackType})
+	}
+	for _, u := range s.systems {
+		id, err := parseUUID(u)
+		if err != nil {
+			return nil, err
+		}
+		a.Systems = append(a.Systems, speke.System{ID: id, Wants: cpix.PSSH})
+	}
+	doc, err := s.client.Request(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	var out []rotation.NewKey
+	for _, k := range doc.Keys {
+		out = append(out, rotation.NewKey{KID: k.KID, Key: k.Key, DRM: drmOf(doc, k.KID)})
+	}
+	return out, nil
+}
+
+// pushService hands new keys to a SPEKE endpoint, a document for each asset.
+type pushService struct{ client *speke.Client }
+
+// Receive is rotation.Receiver's: the service's answer acknowledges the keys.
+func (s pushService) Receive(ctx context.Context, keys []rotation.Handed) error {
+	for len(keys) > 0 {
+		asset := keys[0].Asset
+		n := slices.IndexFunc(keys, func(k rotation.Handed) bool { return k.Asset != asset })
+		if n < 0 {
+			n = len(keys)
+		}
+		d := &cpix.Document{ContentID: asset}
+		for _, k := range keys[:n] {
+			d.Keys = append(d.Keys, cpix.ContentKey{KID: k.KID, Key: k.Key, CommonEncryptionScheme: cencScheme(k.Scheme)})
+		}
+		if _, err := s.client.Push(ctx, d); err != nil {
+			return fmt.Errorf("push keys of asset %s: %w", asset, err)
+		}
+		keys = keys[n:]
+	}
+	return nil
+}
+
+func parseUUID(s string) (id [16]byte, err error) {
+	b, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
+	if err != nil || len(b) != len(id) {
+		return id, usagef("key_service: systems: %q is no UUID", s)
+	}
+	return [16]byte(b), nil
+}
+
+// attachService gives the engine the key service that is configured.
+func (a *app) attachService(ctx context.Context, e *rotation.Engine) error {
+	c := a.cfg.KeyService
+	if c.Endpoint == "" {
+		return nil
+	}
+	client, err := c.client(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Mode == "push" {
+		e.Receiver = pushService{client}
+		return nil
+	}
+	for _, s := range c.Systems {
+		if _, err := parseUUID(s); err != nil {
+			return err
+		}
+	}
+	e.KeySource = askService{client, c.Systems}
+	return nil
+}
