@@ -88,7 +88,7 @@ func (r *Ring) firstKEK(ctx context.Context) error {
 }
 
 func (r *Ring) encodeChoices(c choices, kek, reason string) ([]byte, error) {
-	c.KEKs = append(c.KEKs, Choice{KEK: kek, Since: r.now(), Actor: r.o.Log.Actor(), Reason: reason})
+	c.KEKs = append(c.KEKs, Choice{KEK: kek, Since: r.now(), Actor: r.actor(), Reason: reason})
 	b, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", kekName, err)

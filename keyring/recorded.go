@@ -12,13 +12,13 @@ import (
 // done.
 func (r *Ring) allow(ctx context.Context, e audit.Record) error {
 	e.Outcome = audit.Allowed
-	return r.o.Log.Append(ctx, e)
+	return r.append(ctx, e)
 }
 
 // note puts e on record as needing nothing done.
 func (r *Ring) note(ctx context.Context, e audit.Record, outcome string) error {
 	e.Outcome = outcome
-	return r.o.Log.Append(ctx, e)
+	return r.append(ctx, e)
 }
 
 // refuse puts on record that e was not done because of err, and returns err.
@@ -50,7 +50,7 @@ func (r *Ring) settle(ctx context.Context, e audit.Record, outcome string, err e
 	e.Outcome = outcome
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
-	if unrecorded := r.o.Log.Append(ctx, e); unrecorded != nil {
+	if unrecorded := r.append(ctx, e); unrecorded != nil {
 		return fmt.Errorf("%w (and this is not on record: %w)", err, unrecorded)
 	}
 	return err

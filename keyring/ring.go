@@ -59,6 +59,37 @@ type Ring struct {
 	o      Options
 	worker bool
 	values *values
+	asker  Asker
+}
+
+// Asker is on whose behalf a ring acts, as the audit log has it. Zero: the log's
+// actor.
+type Asker struct {
+	Person, Role string
+	Origin       string // network address
+	Client       string // which of the person's tokens
+}
+
+// For is the ring for what somebody asked over the network.
+func (r *Ring) For(a Asker) *Ring {
+	other := *r
+	other.asker = a
+	return &other
+}
+
+// append writes an audit record in the name of who asked.
+func (r *Ring) append(ctx context.Context, e audit.Record) error {
+	if r.asker.Person != "" {
+		e.Actor, e.Role, e.Origin, e.Client = r.asker.Person, r.asker.Role, r.asker.Origin, r.asker.Client
+	}
+	return r.o.Log.Append(ctx, e)
+}
+
+func (r *Ring) actor() string {
+	if r.asker.Person != "" {
+		return r.asker.Person
+	}
+	return r.o.Log.Actor()
 }
 
 // New returns the ring of a control store.
@@ -227,5 +258,5 @@ func pause(ctx context.Context, try int) error {
 func (r *Ring) now() time.Time { return r.o.Clock().UTC().Round(0) }
 
 func (r *Ring) event(s State, reason, rotation string) Event {
-	return Event{Time: r.now(), Actor: r.o.Log.Actor(), State: s, Reason: reason, Rotation: rotation}
+	return Event{Time: r.now(), Actor: r.actor(), State: s, Reason: reason, Rotation: rotation}
 }
