@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/seed-6133abe0/rekey/key"
@@ -77,7 +78,9 @@ func (k kek) nameTakenMeanwhile(t *testing.T, want string) error {
 		k.fault = func(r *request) *answer {
 			if r.action == "CreateAlias" {
 				made = r.text("TargetKeyId")
-				k.set(func() { k.about("CreateAlias", map[string]any{"AliasName": r.text("AliasName"), "TargetKeyId": k.arn()}) })
+				k.set(func() {
+					k.about("CreateAlias", map[string]any{"AliasName": r.text("AliasName"), "TargetKeyId": k.arn()})
+				})
 			}
 			return nil
 		}
@@ -133,7 +136,7 @@ func TestRolesAreApart(t *testing.T) {
 		"auditor":  {"Describe": true},
 	} {
 		for call := range everyCall(t, k, "") {
-			k := k.service.kek(t, name+"-"+map[bool]string{true: "may-", false: "not-"}[may[call]]+lower(call))
+			k := k.service.kek(t, name+"-"+map[bool]string{true: "may-", false: "not-"}[may[call]]+strings.ToLower(call))
 			kid, c := key.NewKID(), key.NewContentKey()
 			w := k.wrapped(t, kid, c)
 			if call == "Enable" {

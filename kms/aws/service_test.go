@@ -198,7 +198,7 @@ func (s *service) pass(d time.Duration) { s.set(func() { s.ahead += d }) }
 func (s *service) open(t *testing.T, change func(*aws.Options)) kms.Provider {
 	t.Helper()
 	o := aws.Options{
-		Region: s.Region, Endpoint: s.Endpoint, Clock: s.clock,
+		Region: s.Region, Endpoint: s.Endpoint, Clock: s.clock, Poll: 5 * time.Second,
 		Load: loading(
 			config.WithHTTPClient(&http.Client{Transport: s}),
 			config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("AKIDTEST", "credential that must not show", "")),
