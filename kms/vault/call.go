@@ -64,7 +64,10 @@ func (p *Provider) send(ctx context.Context, token, method, path string, body an
 	}
 	limited, cancel := context.WithTimeout(ctx, p.o.CallTimeout)
 	defer cancel()
-	logical := p.client.WithRequestCallbacks(func(r *api.Request) { r.ClientToken = token }).Logical()
+	logical := p.client.WithRequestCallbacks(func(r *api.Request) {
+		r.ClientToken = token
+		r.Obj = body // where the client takes the body from when it is redirected
+	}).Logical()
 	var resp *api.Response
 	var err error
 	switch method {

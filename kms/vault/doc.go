@@ -59,7 +59,8 @@
 // not let it delete leaves that to the next one who may: till then the KEK is
 // pending and its date lies in the past. Nothing happens while nobody looks.
 //
-// The marker stays after the KEK is gone. It is why Describe can say that a KEK
+// The marker stays after the KEK is gone; that the server goes on rotating it
+// changes nothing. It is why Describe can say that a KEK
 // was destroyed, and why its name is never given again. Enable deletes the
 // marker before it switches the KEK on. A marker deleted by hand calls the
 // destruction back, but leaves the KEK off.

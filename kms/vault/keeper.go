@@ -32,7 +32,7 @@ func (p *Provider) create(ctx context.Context, t transitKey) error {
 	switch _, err := p.look(ctx, t); {
 	case err == nil:
 		return kms.ErrExists
-	case errors.Is(err, kms.ErrDenied) && !isForbidden(err): // a key, but no KEK
+	case errors.Is(err, errOtherKey):
 		return fmt.Errorf("%w: %s", kms.ErrExists, err.Error())
 	case !errors.Is(err, kms.ErrNotFound):
 		return err
@@ -105,7 +105,7 @@ func (p *Provider) disable(ctx context.Context, t transitKey, now standing) erro
 			return err
 		}
 	}
-	if now.info.Latest < 2 {
+	if !now.info.rotated() {
 		if _, err := p.call(ctx, http.MethodPost, t.path()+"/rotate", struct{}{}); err != nil {
 			return err
 		}

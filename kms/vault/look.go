@@ -13,6 +13,9 @@ import (
 // keyType is the one type of KEKs and markers.
 const keyType = "aes256-gcm96"
 
+// errOtherKey: there is a key of that name, which is no KEK.
+var errOtherKey = errors.New("not a KEK")
+
 // keyInfo is what of a key's description is read.
 type keyInfo struct {
 	Type        string `json:"type"`
@@ -20,10 +23,9 @@ type keyInfo struct {
 	Exportable  bool   `json:"exportable"`
 	PlainBackup bool   `json:"allow_plaintext_backup"`
 	SoftDeleted bool   `json:"soft_deleted"` // OpenBao's
-	// The versions that may be used, and the oldest that was not trimmed off.
+	// The oldest version that decrypts, and the oldest that was not trimmed off.
 	MinDecryption int `json:"min_decryption_version"`
 	MinAvailable  int `json:"min_available_version"`
-	Latest        int `json:"latest_version"`
 	// Keys are the times of creation of the versions from MinDecryption on, in
 	// seconds of the Unix epoch.
 	Keys map[string]int64 `json:"keys"`
@@ -37,6 +39,16 @@ func (i keyInfo) created() time.Time {
 		return time.Unix(s, 0).UTC()
 	}
 	return time.Time{}
+}
+
+// rotated reports that there is a version beside the first.
+func (i keyInfo) rotated() bool {
+	for version := range i.Keys {
+		if version != "1" {
+			return true
+		}
+	}
+	return false
 }
 
 // standing is how a KEK stands.
@@ -59,7 +71,7 @@ func (p *Provider) get(ctx context.Context, t transitKey) (info keyInfo, now tim
 		return info, now, err
 	}
 	if info.Type != keyType || info.Derived {
-		return info, now, fmt.Errorf("%w: it is a key of type %.40q (derived: %t), want %s", kms.ErrDenied, info.Type, info.Derived, keyType)
+		return info, now, fmt.Errorf("%w: %w: type %.40q, derived: %t; want %s", kms.ErrDenied, errOtherKey, info.Type, info.Derived, keyType)
 	}
 	return info, r.now, nil
 }
@@ -117,7 +129,7 @@ func (p *Provider) lookPending(ctx context.Context, t transitKey, now standing) 
 		return now, err
 	}
 	now.state, now.due = kms.KEKPending, due
-	now.late = !due.IsZero() && !clock.IsZero() && !clock.Before(due)
+	now.late = !due.IsZero() && !clock.Before(due) // an unknown clock is before all
 	if !now.late {
 		return now, nil
 	}

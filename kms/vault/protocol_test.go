@@ -205,8 +205,8 @@ func wantOne(t *testing.T, what string, err, want error) {
 		kms.ErrDisabled, kms.ErrDenied, kms.ErrNotFound, kms.ErrThrottled, kms.ErrUnavailable, kms.ErrMismatch, kms.ErrExists,
 		context.Canceled, context.DeadlineExceeded,
 	} {
-		if errors.Is(err, class) != (class == want) {
-			t.Errorf("%s: %v; is %q: %t", what, err, class, errors.Is(err, class))
+		if is := errors.Is(err, class); is != errors.Is(want, class) {
+			t.Errorf("%s: %v; is %q: %t", what, err, class, is)
 		}
 	}
 }

@@ -105,14 +105,15 @@ func (p *Provider) on(ctx context.Context, t transitKey) (bool, error) {
 		return false, err
 	}
 	plain, err := p.decrypt(ctx, t, probe, probeAAD())
-	if err != nil {
-		return false, err
+	if err == nil {
+		err = p.unbound(ctx, t, probe)
 	}
-	return bytes.Equal(plain, []byte(probeText)), p.unbound(ctx, t, probe)
+	return err == nil && bytes.Equal(plain, []byte(probeText)), err
 }
 
 // poll looks until it is done, for at most PollFor. Errors that pass with time
-// are borne till then; done is not asked again after another.
+// are borne till then; done is not asked again after another. It gives true or an
+// error, not both.
 func (p *Provider) poll(ctx context.Context, late string, done func(context.Context) (bool, error)) error {
 	end := p.o.Clock().Add(p.o.PollFor)
 	for {
@@ -120,7 +121,7 @@ func (p *Provider) poll(ctx context.Context, late string, done func(context.Cont
 		switch {
 		case err != nil && !kms.Passes(err):
 			return err
-		case err == nil && ok:
+		case ok:
 			return nil
 		case !p.o.Clock().Before(end) && err != nil:
 			return fmt.Errorf("not seen within %s: %w", p.o.PollFor, err)

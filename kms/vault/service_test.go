@@ -1,9 +1,13 @@
 package vault_test
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -57,7 +61,9 @@ func newService(t *testing.T) *service {
 		mount: "transit", keys: map[string]*fakeKey{}, tokens: map[string]*fakeToken{rootToken: {}},
 		roleID: "role-of-the-test", secretID: "secret-of-the-test", ttl: time.Hour, maxTTL: 24 * time.Hour,
 	}
-	s.Server = httptest.NewTLSServer(s)
+	s.Server = httptest.NewUnstartedServer(s)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that are to fail
+	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s
 }
@@ -140,8 +146,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	data, err := s.serve(r, path)
 	var no refused
-	if err != nil {
-		no = err.(refused)
+	if errors.As(err, &no) {
 		w.WriteHeader(no.status)
 		_ = json.NewEncoder(w).Encode(map[string]any{"errors": no.errors})
 		return
@@ -260,7 +265,7 @@ func (s *service) login(r *http.Request, params map[string]any) (map[string]any,
 	if params["role_id"] != s.roleID || params["secret_id"] != s.secretID {
 		return nil, bad("invalid role or secret ID")
 	}
-	token := fmt.Sprintf("hvs.login-%d", s.logins)
+	token := "hvs." + rand.Text()
 	now := s.clock()
 	s.tokens[token] = &fakeToken{ends: now.Add(s.ttl), most: now.Add(s.maxTTL), renewable: true}
 	return grant(token, s.ttl), nil
