@@ -40,8 +40,8 @@ func TestRoundTrip(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d of %d", name, kn[0], kn[1]), func(t *testing.T) {
 				b := makeBackup(t, kn[0], kn[1], entries)
 				u := b.unlocked(t)
-				// One byte at a time: no read is taken for a whole one.
-				got, err := collect(u.Entries(iotest.OneByteReader(bytes.NewReader(b.file))))
+				// No read is taken for a whole one.
+				got, err := collect(u.Entries(iotest.HalfReader(iotest.DataErrReader(bytes.NewReader(b.file)))))
 				if err != nil || !sameEntries(got, entries) {
 					t.Fatalf("%d entries of %d, %v", len(got), len(entries), err)
 				}
@@ -302,7 +302,7 @@ func TestUnderFIPS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^(TestRoundTrip|TestVector|TestShares|TestFactor|TestKeys|TestTamper)", "-test.v")
+	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^(TestRoundTrip|TestVector|TestShares|TestFactor|TestKeys|TestTamperChunks)", "-test.v")
 	cmd.Env = append(os.Environ(), "GODEBUG=fips140=only")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -109,7 +109,7 @@ func TestTamperChunks(t *testing.T) {
 		at := len(bytes.Join(p[:border+1], nil))
 		for _, d := range []int{-1, 1, overhead, overhead + 1} {
 			if n := at + d; n < len(b.file) {
-				refused(t, b, b.file[:n], code, "cut beside a border")
+				_ = refused(t, b, b.file[:n], code, "cut beside a border")
 			}
 		}
 	}
@@ -148,12 +148,12 @@ func TestTamperHeader(t *testing.T) {
 	for i := 1; i <= n; i++ {
 		mixed := slices.Clone(mine)
 		mixed[i] = theirs[i]
-		refused(t, b[0], bytes.Join(mixed, nil), code, "line of another backup")
+		_ = refused(t, b[0], bytes.Join(mixed, nil), code, "line of another backup")
 	}
 	for i := 2; i < 4; i++ {
 		swapped := slices.Clone(mine)
 		swapped[i], swapped[i+1] = swapped[i+1], swapped[i]
-		refused(t, b[0], bytes.Join(swapped, nil), code, "shares swapped")
+		_ = refused(t, b[0], bytes.Join(swapped, nil), code, "shares swapped")
 	}
 	// The master of one reads nothing of the other.
 	_, err := b[0].unlocked(t).Verify(bytes.NewReader(b[1].file))

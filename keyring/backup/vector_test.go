@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// vector is testdata/v1.backup and the holders' keys.
-func vector(t testing.TB) *bench {
+// vector is a backup of testdata and the holders' keys.
+func vector(t testing.TB, name string) *bench {
 	t.Helper()
-	file, err := os.ReadFile(filepath.Join("testdata", "v1.backup"))
+	file, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestVector(t *testing.T) {
 	if err := json.Unmarshal(text, &want); err != nil {
 		t.Fatal(err)
 	}
-	b := vector(t)
+	b := vector(t, "v1.backup")
 	if b.made.Header.Fingerprint() != want.Fingerprint {
 		t.Errorf("fingerprint %s", b.made.Header.Fingerprint())
 	}

@@ -1,4 +1,4 @@
-"""Writes v1.backup, the holders' keys and expected.json with Python's
+"""Writes the backups, the holders' keys and expected.json with Python's
 cryptography, as an independent implementation of what doc.go says. Everything that
 is random elsewhere is fixed here. Run: python3 make.py"""
 import base64
@@ -139,23 +139,27 @@ for i in range(200):
 for i in range(3):
     entries.append((f"{i + 1:032x}", f"{i + 0xA0:02x}" * 16, b"null"))
 
-plain = b""
-for kid, key, record in entries:
-    plain += (b"\x01" if key else b"\x02") + bytes.fromhex(kid + key)
-    plain += struct.pack(">I", len(record)) + record
-destroyed = sum(1 for _, key, _ in entries if not key)
-plain += b"\x03" + struct.pack(">QQ", len(entries), destroyed)
-
-body = b""
 chunk_key = derive(hashlib.sha256(header).digest(), b"rekey backup v1 chunks")
-chunks = [plain[i : i + 65536] for i in range(0, len(plain), 65536)]
-for i, chunk in enumerate(chunks):
-    last = i == len(chunks) - 1
-    aad = b"rekey backup v1 chunk" + struct.pack(">QB", i, last)
-    body += seal(chunk_key, f"chunk {i}", chunk, aad)
 
-with open("v1.backup", "wb") as f:
-    f.write(header + body)
+
+def write(name, entries):
+    """Both files have one master, which package backup never does."""
+    plain = b""
+    for kid, key, record in entries:
+        plain += (b"\x01" if key else b"\x02") + bytes.fromhex(kid + key)
+        plain += struct.pack(">I", len(record)) + record
+    destroyed = sum(1 for _, key, _ in entries if not key)
+    plain += b"\x03" + struct.pack(">QQ", len(entries), destroyed)
+    chunks = [plain[i : i + 65536] for i in range(0, len(plain), 65536)]
+    with open(name, "wb") as f:
+        f.write(header)
+        for i, chunk in enumerate(chunks):
+            aad = b"rekey backup v1 chunk" + struct.pack(">QB", i, i == len(chunks) - 1)
+            f.write(seal(chunk_key, f"{name} chunk {i}", chunk, aad))
+
+
+write("v1.backup", entries)
+write("v1-small.backup", entries[:5])
 for i, holder in enumerate(holders, 1):
     with open(f"test-only-holder-{i}.pem", "wb") as f:
         f.write(
@@ -174,4 +178,3 @@ with open("expected.json", "wb") as f:
         )
         + b"\n]}\n"
     )
-print(f"{len(header)} bytes of header, {len(chunks)} chunks, {len(entries)} entries")
