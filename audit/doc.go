@@ -38,6 +38,7 @@
 // key and the checkpoints' other home to those who have no access to the store.
 //
 // It never holds key bytes, wrapped or not, and never changes or deletes a
-// record. Times are UTC, RFC 3339. It runs under GODEBUG=fips140=only: SHA-256
+// record. Times are UTC, RFC 3339. What a review may take a record for is in
+// REVIEWS.md. It runs under GODEBUG=fips140=only: SHA-256
 // and Ed25519.
 package audit

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Exporter writes records for those who review them.
@@ -83,11 +84,9 @@ func (x *csvExporter) Flush() error {
 // forms of the signs included. Blanks before a sign don't make it harmless: some
 // programs trim them.
 func plainCell(s string) string {
-	for _, first := range strings.TrimLeft(s, " \t\r\n\v\f\u00a0\u3000\ufeff\x00") {
-		if strings.ContainsRune("=+-@＝＋－＠", first) {
-			return "'" + s
-		}
-		break
+	trimmed := strings.TrimLeft(s, " \t\r\n\v\f\u00a0\u3000\ufeff\x00")
+	if first, size := utf8.DecodeRuneInString(trimmed); size > 0 && strings.ContainsRune("=+-@＝＋－＠", first) {
+		return "'" + s
 	}
 	if s != "" && strings.ContainsRune("\t\r\n", rune(s[0])) {
 		return "'" + s

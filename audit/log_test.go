@@ -270,6 +270,25 @@ func TestReadStops(t *testing.T) {
 	}
 }
 
+func BenchmarkAppend(b *testing.B) {
+	d, err := store.OpenDir(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, s := range map[string]store.Store{"dir": d, "memory": newMemory()} {
+		b.Run(name, func(b *testing.B) {
+			l := New(s, time.Now, "alice")
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := l.Append(b.Context(), Record{Action: KeyUnwrap, Outcome: Allowed}); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
 func FuzzEntry(f *testing.F) {
 	stream := newStream(start)
 	good, err := entry{Stream: stream, Record: &Record{Time: start.UTC(), Actor: "a", Host: "h", Action: KeyState, KID: "00", StateVersion: 2, Outcome: Allowed, Reason: "r"}}.encode()

@@ -122,11 +122,38 @@ func (q *Sequencer) Fold(ctx context.Context) (Folded, error) {
 	return done, nil
 }
 
+// Release gives up the lease where this sequencer has it, so that another need
+// not wait for its end.
+func (q *Sequencer) Release(ctx context.Context) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	st, etag, err := loadState(ctx, q.o.Store)
+	if err == nil && etag != "" && st.Lease.Owner == q.o.Owner {
+		st.Lease = lease{}
+		_, err = st.save(ctx, q.o.Store, etag)
+	}
+	if err != nil && !errors.Is(err, store.ErrPrecondition) {
+		return fmt.Errorf("give up the lease of the audit log: %w", err)
+	}
+	return nil
+}
+
+// releaseTime is how long Run takes to give up the lease when it ends.
+const releaseTime = 5 * time.Second
+
 // Run folds at once and then every so often until ctx ends, whose error it
-// returns. Errors of a pass go to report; ErrLeased does not.
+// returns; then it gives up the lease. Errors of a pass go to report; ErrLeased
+// does not.
 func (q *Sequencer) Run(ctx context.Context, every time.Duration, report func(error)) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+		defer cancel()
+		if err := q.Release(ctx); err != nil {
+			report(err)
+		}
+	}()
 	for {
 		if _, err := q.Fold(ctx); err != nil && !errors.Is(err, ErrLeased) && ctx.Err() == nil {
 			report(err)

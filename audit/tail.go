@@ -93,6 +93,8 @@ func newest(all []Entry, n int) []Entry {
 }
 
 // Next returns what has been written since the last call, in the order of time.
+// A stream that began and ended in between is missed: call it more often than
+// the sequencer closes silent streams.
 func (t *Tail) Next(ctx context.Context) ([]Entry, error) {
 	t.round++
 	now := t.clock()
