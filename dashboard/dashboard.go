@@ -19,6 +19,8 @@ type Options struct {
 	Token string
 	// Admin lets the queue page change the queue. Zero: it only shows it.
 	Admin bool
+	// API is served to the holders of roles. Nil: there is none.
+	API *API
 }
 
 // Pages are the HTTP pages. Close releases their connections.
@@ -42,6 +44,9 @@ func New(o Options) (*Pages, error) {
 	mux.Handle("/queue/", authenticated(o.Token, protected))
 	mux.Handle("/queue", authenticated(o.Token, protected))
 	mux.Handle("GET /{$}", authenticated(o.Token, http.RedirectHandler("/queue", http.StatusFound)))
+	if o.API != nil {
+		mux.Handle("/api/", o.API.Handler())
+	}
 	return &Pages{Handler: mux, mon: mon}, nil
 }
 

@@ -1,6 +1,11 @@
-// Package dashboard is what a person looks at over HTTP: for now the queue
-// page, behind a token.
+// Package dashboard is what is looked at and asked for over HTTP: the queue page
+// behind a token, and the API for those who hold roles (package access).
 //
-// It shows names and counts; no key, wrapped or not, ever reaches it, because
-// none is in the queue.
+// What needs a second person (the export and the destruction of keys, a restore,
+// the end of a KEK) is done here alone once roles are in force: the approval is
+// signed by the key of this process, and used up before the deed is done. A
+// restore's shares come sealed to a key of this process.
+//
+// It shows names and counts; the one answer that holds a key is that of an
+// approved export.
 package dashboard

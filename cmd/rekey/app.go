@@ -14,6 +14,7 @@ type app struct {
 	stdout, stderr io.Writer
 	flags          struct {
 		media, control, redis, config, masterKey, handover string
+		server, token, signingKey                          string
 		json, verbose                                      bool
 	}
 	cfg config
@@ -42,9 +43,13 @@ func (a *app) rootCommand() *cobra.Command {
 	f.StringVar(&a.flags.config, "config", "", "config file (default: rekey.yaml where it exists)")
 	f.StringVar(&a.flags.masterKey, "master-key", "", "file of the local KEK, made 0600 on first use (default: rekey/master.key in the user's config folder)")
 	f.StringVar(&a.flags.handover, "handover", "", "who gets new CENC keys: none, or a command that reads KID:KEY lines")
+	f.StringVar(&a.flags.server, "server", "", "URL of the rekey serve that does what needs roles and a second person (REKEY_SERVER)")
+	f.StringVar(&a.flags.token, "token-file", "", "file (0600) of the token for --server (REKEY_TOKEN_FILE)")
+	f.StringVar(&a.flags.signingKey, "signing-key", "", "file of the key that signs checkpoints, identities and approvals, made 0600 on first use; for rekey serve alone")
 	f.BoolVar(&a.flags.json, "json", false, "print JSON")
 	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "log what is done")
-	root.AddCommand(a.keysCommand(), a.kekCommand(), a.auditCommand(), a.fileCommand(openCENC))
+	root.AddCommand(a.keysCommand(), a.kekCommand(), a.auditCommand(), a.identityCommand(), a.fileCommand(openCENC))
+	root.AddCommand(a.approvalCommands()...)
 	root.AddCommand(a.rotationCommands()...)
 	for _, c := range root.Commands() {
 		c.Args = usageArgs(c.Args)

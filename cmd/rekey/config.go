@@ -45,6 +45,15 @@ type config struct {
 	Policies policies `yaml:"policies"`
 	// Lease is how long a driver that says nothing is thought alive. Zero: 30s.
 	Lease keyring.Age `yaml:"lease"`
+	// Server is the URL of the rekey serve that does what needs roles. Zero: none.
+	Server string `yaml:"server"`
+	// SigningKey is the file of the key that signs audit checkpoints, identities
+	// and approvals. It is for the machine of rekey serve alone. Zero: nothing is
+	// signed here.
+	SigningKey string `yaml:"signing_key"`
+	// Checkpoints say where signed checkpoints go besides the control store: a
+	// file, a webhook's URL, or s3://bucket/prefix.
+	Checkpoints []string `yaml:"checkpoints"`
 	// KeyService makes new CENC keys or is handed them. Zero: there is none.
 	KeyService keyServiceConfig `yaml:"key_service"`
 	// KMS says where KEKs are. Zero: a local one.

@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-6133abe0/rekey/access"
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/kms"
@@ -16,7 +19,7 @@ import (
 func (a *app) kekCommand() *cobra.Command {
 	c := &cobra.Command{Use: "kek", Short: "List, make, rotate, disable and enable the KEKs that content keys are wrapped under", RunE: func(*cobra.Command, []string) error { return nil }}
 	c.AddCommand(a.kekListCommand(), a.kekCreateCommand(), a.kekRotateCommand(),
-		a.kekDisableCommand(), a.kekEnableCommand())
+		a.kekDisableCommand(), a.kekEnableCommand(), a.kekDestroyCommand())
 	return c
 }
 
@@ -247,4 +250,48 @@ func (a *app) kekEnableCommand() *cobra.Command {
 	}}
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit record")
 	return c
+}
+
+func (a *app) kekDestroyCommand() *cobra.Command {
+	var reason, request string
+	c := &cobra.Command{
+		Use: "destroy KEK", Short: "Schedule the end of a KEK that nothing is wrapped under", Args: cobra.ExactArgs(1),
+		Long: "Switches the KEK off at once and has its provider destroy it after its delay, until\nwhen kek enable calls it back. Where roles are in force a second person has to\nagree: see rekey serve.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.TrimSpace(reason) == "" {
+				return usagef("kek destroy needs --reason")
+			}
+			return a.kekDestroy(cmd.Context(), args[0], reason, request)
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why, for the audit record")
+	c.Flags().StringVar(&request, "request", "", "the approved request that this carries out")
+	return c
+}
+
+func (a *app) kekDestroy(ctx context.Context, kek, reason, request string) error {
+	c, err := a.remote()
+	if err != nil {
+		return err
+	}
+	if c != nil {
+		w := wanted{access.KEKDestroy, access.Subject{KEK: kek}, reason}
+		if ready, err := a.released(ctx, c, request, w); !ready {
+			return err
+		}
+		return c.call(ctx, "POST", "/api/v1/keks/destroy?kek="+url.QueryEscape(kek), request, nil, nil)
+	}
+	k, err := a.openKeys(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := k.mayAlone(ctx, "kek destroy"); err != nil {
+		return err
+	}
+	due, err := k.ring.DestroyKEK(ctx, k.kms, kek, reason)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s is off, and destroyed at %s\n", kek, due.Format(time.RFC3339))
+	return err
 }

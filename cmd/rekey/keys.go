@@ -16,7 +16,8 @@ import (
 func (a *app) keysCommand() *cobra.Command {
 	c := &cobra.Command{Use: "keys", Short: "Make, import, list, show, export, back up and destroy content keys", RunE: func(*cobra.Command, []string) error { return nil }}
 	c.AddCommand(a.keysImportCommand(), a.keysCreateCommand(), a.keysListCommand(), a.keysShowCommand(),
-		a.keysStateCommand(), a.keysDestroyCommand(), a.keysExportCommand())
+		a.keysStateCommand(), a.keysDestroyCommand(), a.keysExportCommand(),
+		a.keysBackupCommand(), a.keysShareCommand(), a.keysRestoreCommand())
 	return c
 }
 

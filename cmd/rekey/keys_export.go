@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-6133abe0/rekey/access"
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
@@ -94,6 +95,13 @@ type exported struct {
 }
 
 func (a *app) keysExport(ctx context.Context, kids []key.KID, o exportFlags) error {
+	c, err := a.remote()
+	if err != nil {
+		return err
+	}
+	if c != nil {
+		return a.remoteExport(ctx, c, kids, o)
+	}
 	k, err := a.openKeys(ctx, nil)
 	if err != nil {
 		return err
@@ -110,6 +118,32 @@ func (a *app) keysExport(ctx context.Context, kids []key.KID, o exportFlags) err
 		keys = append(keys, e)
 	}
 	return a.writeKeys(keys, o)
+}
+
+// remoteExport takes one key through the server: each key is a request of its
+// own.
+func (a *app) remoteExport(ctx context.Context, c *client, kids []key.KID, o exportFlags) error {
+	if len(kids) != 1 {
+		return usagef("through a server keys are exported one by one")
+	}
+	w := wanted{access.KeysExport, access.Subject{KID: kids[0]}, o.reason}
+	if ready, err := a.released(ctx, c, o.request, w); !ready {
+		return err
+	}
+	var got struct {
+		KID    key.KID `json:"kid"`
+		Key    string  `json:"key"`
+		URI    string  `json:"uri"`
+		Scheme string  `json:"scheme"`
+	}
+	if err := c.call(ctx, "POST", "/api/v1/keys/"+kids[0].String()+"/export", o.request, nil, &got); err != nil {
+		return err
+	}
+	ck, err := key.ParseContentKey(got.Key)
+	if err != nil {
+		return fmt.Errorf("read server's answer: %w", err)
+	}
+	return a.writeKeys([]exported{{got.KID, ck, got.Scheme, got.URI}}, o)
 }
 
 // export opens one key for a person, and puts the reason on record.

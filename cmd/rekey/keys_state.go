@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-6133abe0/rekey/access"
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
@@ -92,6 +93,13 @@ func (a *app) keysDestroyCommand() *cobra.Command {
 			if strings.TrimSpace(reason) == "" {
 				return usagef("keys destroy needs --reason")
 			}
+			c, err := a.remote()
+			if err != nil {
+				return err
+			}
+			if c != nil {
+				return a.remoteDestroy(cmd.Context(), c, kids, reason, request)
+			}
 			k, err := a.openKeys(cmd.Context(), nil)
 			if err != nil {
 				return err
@@ -105,6 +113,18 @@ func (a *app) keysDestroyCommand() *cobra.Command {
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit record")
 	c.Flags().StringVar(&request, "request", "", "the approved request that this carries out")
 	return c
+}
+
+// remoteDestroy goes through the server, one key a request.
+func (a *app) remoteDestroy(ctx context.Context, c *client, kids []key.KID, reason, request string) error {
+	if len(kids) != 1 {
+		return usagef("through a server keys are destroyed one by one")
+	}
+	w := wanted{access.KeysDestroy, access.Subject{KID: kids[0]}, reason}
+	if ready, err := a.released(ctx, c, request, w); !ready {
+		return err
+	}
+	return c.call(ctx, "POST", "/api/v1/keys/"+kids[0].String()+"/destroy", request, nil, nil)
 }
 
 // destroy refuses while an asset depends on any of the keys.

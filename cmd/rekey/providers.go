@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,36 +10,22 @@ import (
 
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/kms"
+	"github.com/seed-6133abe0/rekey/kms/aws"
+	"github.com/seed-6133abe0/rekey/kms/gcp"
+	"github.com/seed-6133abe0/rekey/kms/pkcs11"
+	"github.com/seed-6133abe0/rekey/kms/vault"
 )
-
-// providers opens the key services that are configured, and says which KEK a
-// control store that names none begins with.
-func (a *app) providers(ctx context.Context) (kms.Set, string, error) {
-	set := kms.Set{}
-	add := func(scheme string, p kms.Provider) { set[scheme] = kms.Patient(p, kms.Patience{}) }
-	file, err := a.masterKeyFile()
-	if err != nil {
-		return nil, "", err
-	}
-	local := kms.NewLocal(kms.LocalOptions{
-		Path: file, Passphrase: a.passphrase(), DestroyAfter: time.Duration(a.cfg.KMS.Local.DestroyAfter),
-	})
-	add(kms.LocalScheme, local)
-	kek := a.cfg.KMS.KEK
-	if kek == "" {
-		if kek, err = local.Primary(ctx); err != nil {
-			return nil, "", fmt.Errorf("open local KEK: %w", err)
-		}
-	}
-	return set, kek, nil
-}
 
 // kmsConfig says where KEKs are.
 type kmsConfig struct {
 	// KEK is the id of the KEK that a new control store begins with. Zero: the
 	// local one. Where the control store names one, that counts: see kek rotate.
-	KEK   string      `yaml:"kek"`
-	Local localConfig `yaml:"local"`
+	KEK    string       `yaml:"kek"`
+	Local  localConfig  `yaml:"local"`
+	AWS    *awsConfig   `yaml:"aws"`
+	GCP    *gcpConfig   `yaml:"gcp"`
+	Vault  *vaultConfig `yaml:"vault"`
+	PKCS11 *tokenConfig `yaml:"pkcs11"`
 }
 
 // localConfig sets up local KEKs.
@@ -46,12 +33,143 @@ type localConfig struct {
 	// Passphrase is prompt, to be asked for what the master key file is sealed
 	// under. Zero: it is in the clear, for its owner to read alone.
 	Passphrase string `yaml:"passphrase"`
+	// Credential names a systemd credential (LoadCredential=) that is the master
+	// key file. Zero: master_key says where it is.
+	Credential string `yaml:"credential"`
 	// DestroyAfter is the time from kek destroy to the end. Zero: 7d.
 	DestroyAfter keyring.Age `yaml:"destroy_after"`
 }
 
+// awsConfig is for AWS KMS; credentials come as AWS's tools find them.
+type awsConfig struct {
+	Region   string `yaml:"region"`   // zero: that of AWS's settings
+	Endpoint string `yaml:"endpoint"` // zero: AWS's own
+	// PendingWindowInDays is the time from kek destroy to the end. Zero: 7.
+	PendingWindowInDays int `yaml:"pending_window_in_days"`
+}
+
+// gcpConfig is for Google Cloud KMS; credentials are the application default.
+type gcpConfig struct {
+	KeyRing    string `yaml:"key_ring"`   // projects/P/locations/L/keyRings/R
+	Protection string `yaml:"protection"` // software or hsm; zero: software
+	// DestroyAfter is for KEKs that are made. Zero: 30d.
+	DestroyAfter keyring.Age `yaml:"destroy_after"`
+}
+
+// vaultConfig is for the transit engine of Vault or OpenBao.
+type vaultConfig struct {
+	Address      string      `yaml:"address"`
+	Namespace    string      `yaml:"namespace"`
+	Mount        string      `yaml:"mount"`          // zero: transit
+	TokenFile    string      `yaml:"token_file"`     // or an AppRole:
+	RoleIDFile   string      `yaml:"role_id_file"`   //
+	SecretIDFile string      `yaml:"secret_id_file"` //
+	AppRoleMount string      `yaml:"approle_mount"`  // zero: approle
+	CAFile       string      `yaml:"ca_file"`        // zero: the system's
+	DestroyAfter keyring.Age `yaml:"destroy_after"`  // zero: 30d
+}
+
+// tokenConfig is for an HSM or token behind PKCS#11.
+type tokenConfig struct {
+	Module       string      `yaml:"module"` // absolute path of the library
+	Token        string      `yaml:"token"`  // its label
+	Serial       string      `yaml:"serial"` // where several have the label
+	PINFile      string      `yaml:"pin_file"`
+	DestroyAfter keyring.Age `yaml:"destroy_after"` // zero: 7d
+}
+
+// providers opens the key services that are configured, and says which KEK a
+// control store that names none begins with. The local one is there always, but
+// makes a master key only where it is the one to begin with.
+func (a *app) providers(ctx context.Context) (kms.Set, string, error) {
+	set := kms.Set{}
+	file, err := a.masterKeyFile()
+	if err != nil {
+		return nil, "", err
+	}
+	c := a.cfg.KMS
+	local := kms.NewLocal(kms.LocalOptions{
+		Path: file, Passphrase: a.passphrase(), DestroyAfter: time.Duration(c.Local.DestroyAfter),
+	})
+	set[kms.LocalScheme] = local
+	if err := errors.Join(c.addCloud(ctx, set), c.addOwn(ctx, set)); err != nil {
+		return nil, "", usagef("open key services: %v", err)
+	}
+	for scheme, p := range set {
+		set[scheme] = kms.Patient(p, kms.Patience{Failed: a.kmsFailed})
+	}
+	if c.KEK != "" {
+		return set, c.KEK, nil
+	}
+	kek, err := local.Primary(ctx)
+	if err != nil {
+		return nil, "", fmt.Errorf("open local KEK: %w", err)
+	}
+	return set, kek, nil
+}
+
+// addCloud adds the services of cloud providers.
+func (c kmsConfig) addCloud(ctx context.Context, set kms.Set) error {
+	if o := c.AWS; o != nil {
+		p, err := aws.New(ctx, aws.Options{Region: o.Region, Endpoint: o.Endpoint, PendingWindowInDays: o.PendingWindowInDays})
+		if err != nil {
+			return err
+		}
+		set[aws.Scheme] = p
+	}
+	if o := c.GCP; o != nil {
+		level, ok := map[string]gcp.Protection{"": gcp.Software, "software": gcp.Software, "hsm": gcp.HSM}[o.Protection]
+		if !ok {
+			return fmt.Errorf("gcp: protection %q is not software or hsm", o.Protection)
+		}
+		p, err := gcp.New(ctx, gcp.Options{KeyRing: o.KeyRing, Protection: level, DestroyAfter: time.Duration(o.DestroyAfter)})
+		if err != nil {
+			return err
+		}
+		set[gcp.Scheme] = p
+	}
+	return nil
+}
+
+// addOwn adds the services that one runs oneself.
+func (c kmsConfig) addOwn(ctx context.Context, set kms.Set) error {
+	if o := c.Vault; o != nil {
+		p, err := vault.New(ctx, vault.Options{
+			Address: o.Address, Namespace: o.Namespace, Mount: o.Mount, TokenFile: o.TokenFile,
+			RoleIDFile: o.RoleIDFile, SecretIDFile: o.SecretIDFile, AppRoleMount: o.AppRoleMount,
+			CAFile: o.CAFile, DestroyAfter: time.Duration(o.DestroyAfter),
+		})
+		if err != nil {
+			return err
+		}
+		set[vault.Scheme] = p
+	}
+	if o := c.PKCS11; o != nil {
+		p, err := pkcs11.New(ctx, pkcs11.Options{
+			Module: o.Module, Token: o.Token, Serial: o.Serial, PINFile: o.PINFile, DestroyAfter: time.Duration(o.DestroyAfter),
+		})
+		if err != nil {
+			return err
+		}
+		set[pkcs11.Scheme] = p
+	}
+	return nil
+}
+
+// kmsFailed hears of every error of a key service.
+func (a *app) kmsFailed(scheme string, err error) {
+	a.log().Warn("key service", "provider", scheme, "error", err)
+}
+
 // masterKeyFile is where the local KEK is.
 func (a *app) masterKeyFile() (string, error) {
+	if name := a.cfg.KMS.Local.Credential; name != "" {
+		dir := os.Getenv("CREDENTIALS_DIRECTORY")
+		if dir == "" || filepath.Base(name) != name {
+			return "", usagef("kms: local: credential %q: no systemd credential of that name here", name)
+		}
+		return filepath.Join(dir, name), nil
+	}
 	if a.cfg.MasterKey != "" {
 		return a.cfg.MasterKey, nil
 	}

@@ -24,7 +24,7 @@ import (
 func (a *app) serveCommand() *cobra.Command {
 	var listen, tokenFile string
 	var admin bool
-	c := &cobra.Command{Use: "serve", Short: "Drive open rotations and show the queue page", Long: "Drives every rotation that is not finished, one process at a time by lease, and\nserves the queue page behind a token. Without --redis the queue and its workers\nrun in this process.", RunE: func(cmd *cobra.Command, _ []string) error {
+	c := &cobra.Command{Use: "serve", Short: "Drive open rotations, release what needs a second person, and show the queue page", Long: "Drives every rotation that is not finished, one process at a time by lease, and\nserves the queue page behind a token. With --signing-key it also serves the API,\nto the tokens of rekey identity: what needs a second person goes through it, and\nit puts the audit log in a Merkle tree and signs checkpoints. Put TLS before it.\nWithout --redis the queue and its workers run in this process.", RunE: func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
 		e, err := a.open(ctx)
 		if err != nil {
@@ -38,7 +38,11 @@ func (a *app) serveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		err = a.serve(ctx, e, listen, dashboard.Options{Redis: conn, Token: token, Admin: admin})
+		o := dashboard.Options{Redis: conn, Token: token, Admin: admin}
+		err = a.attachAPI(ctx, e, &o)
+		if err == nil {
+			err = a.serve(ctx, e, listen, o)
+		}
 		return errors.Join(err, stop())
 	}}
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address of the pages")

@@ -4,8 +4,9 @@ package main
 
 import (
 	"fmt"
-	"github.com/spf13/cobra"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/seed-6133abe0/rekey/rotation"
 )

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdh"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/keyring/backup"
+)
+
+func (a *app) keysBackupCommand() *cobra.Command {
+	var o backup.Options
+	var holders []string
+	var reason, enrol string
+	c := &cobra.Command{
+		Use: "backup FILE", Short: "Write all keys into one file under a master split among holders", Args: cobra.ExactArgs(1),
+		Long: "Writes every key and its record, encrypted under a master that is made for this\nfile alone and split among the holders: --threshold of them restore it, and fewer\nopen nothing. Each share in the file is sealed to its holder's public key (P-256,\nPEM). The second factor's otpauth URL goes to --enrol, once: give it to whoever\nkeeps the authenticator, and delete it.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.TrimSpace(reason) == "" || enrol == "" {
+				return usagef("keys backup needs --reason and --enrol")
+			}
+			if err := readHolders(&o, holders); err != nil {
+				return err
+			}
+			return a.keysBackup(cmd.Context(), args[0], enrol, o, reason)
+		},
+	}
+	f := c.Flags()
+	f.StringArrayVar(&holders, "holder", nil, "NAME=FILE: a holder and the public key (PEM, P-256) of theirs (repeat)")
+	f.IntVar(&o.Threshold, "threshold", 0, "how many holders a restore needs")
+	f.StringVar(&enrol, "enrol", "", "file that the second factor's otpauth URL is written to, mode 0600")
+	f.StringVar(&o.Comment, "comment", "", "stands in the file for all to read")
+	f.StringVar(&reason, "reason", "", "why, for the audit record")
+	return c
+}
+
+func readHolders(o *backup.Options, holders []string) error {
+	for _, h := range holders {
+		name, file, ok := strings.Cut(h, "=")
+		if !ok {
+			return usagef("--holder %q is not NAME=FILE", h)
+		}
+		k, err := backup.ReadPublicKey(file)
+		if err != nil {
+			return usagef("--holder %s: %v", name, err)
+		}
+		o.Holders = append(o.Holders, backup.Holder{Name: name, Key: k})
+	}
+	return nil
+}
+
+// madeBackup is the --json shape of keys backup.
+type madeBackup struct {
+	Backup  string `json:"backup"` // the fingerprint
+	Entries int64  `json:"entries"`
+	Shares  int    `json:"shares"`
+	Needs   int    `json:"needs"`
+}
+
+func (a *app) keysBackup(ctx context.Context, name, enrol string, o backup.Options, reason string) error {
+	k, err := a.openKeys(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := k.audit.Append(ctx, audit.Record{Action: audit.KeyBackup, Object: name, Outcome: audit.Allowed, Reason: reason}); err != nil {
+		return err
+	}
+	o.Created, o.Tool, o.Source = time.Now().UTC(), "rekey", a.cfg.Control
+	made, err := writeBackup(name, k.entries(ctx, reason), o)
+	if err != nil {
+		return err
+	}
+	url := made.Enrolment.RevealURL() + "\n"
+	if err := writeNew(enrol, []byte(url)); err != nil {
+		return fmt.Errorf("write second factor: %w; the backup %s cannot be restored: remove it", err, name)
+	}
+	e := audit.Record{Action: audit.KeyBackup, Object: made.Header.Fingerprint(), Outcome: "done", Reason: reason}
+	if err := k.audit.Append(ctx, e); err != nil {
+		return err
+	}
+	out := madeBackup{made.Header.Fingerprint(), int64(made.Summary.Entries), len(made.Header.Shares), o.Threshold}
+	if a.flags.json {
+		return a.printJSON(out)
+	}
+	_, err = fmt.Fprintf(a.stdout, "backup %s: %d keys and secrets, %d of %d shares restore it\nsecond factor: %s\n", out.Backup, out.Entries, out.Needs, out.Shares, enrol)
+	return err
+}
+
+// entries are the ring's copies as a backup takes them.
+func (k *keyroom) entries(ctx context.Context, reason string) iter.Seq2[backup.Entry, error] {
+	return func(yield func(backup.Entry, error) bool) {
+		for c, err := range k.ring.Copies(ctx, reason) {
+			if !yield(backup.Entry(c), err) {
+				return
+			}
+		}
+	}
+}
+
+// writeBackup writes a file that must not be there, whole or not at all.
+func writeBackup(name string, entries iter.Seq2[backup.Entry, error], o backup.Options) (made backup.Made, err error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return made, fmt.Errorf("write backup: %w", err)
+	}
+	w := bufio.NewWriter(f)
+	made, err = backup.Write(w, entries, o)
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = os.Remove(name)
+		return made, fmt.Errorf("write backup %s: %w", name, err)
+	}
+	return made, nil
+}
+
+// shareFlags say where shares come from: holders' private keys that are here, or
+// shares that holders sealed to the machine that restores.
+type shareFlags struct{ holderKeys, shares []string }
+
+func (s *shareFlags) add(c *cobra.Command) {
+	c.Flags().StringArrayVar(&s.holderKeys, "holder-key", nil, "file (PEM, 0600) of a holder's private key (repeat)")
+	c.Flags().StringArrayVar(&s.shares, "share", nil, "file of a share that rekey keys share wrote for this machine (repeat)")
+}
+
+// open opens the shares of the holders' keys.
+func (s *shareFlags) open(h *backup.Header) ([]backup.Share, error) {
+	var out []backup.Share
+	for _, file := range s.holderKeys {
+		k, err := backup.ReadPrivateKey(file)
+		if err != nil {
+			return nil, usagef("--holder-key: %v", err)
+		}
+		share, err := openShare(h, k)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		out = append(out, share)
+	}
+	return out, nil
+}
+
+// openShare finds the share that is sealed to a key.
+func openShare(h *backup.Header, k *ecdh.PrivateKey) (backup.Share, error) {
+	print := backup.Fingerprint(k.PublicKey())
+	for _, s := range h.Shares {
+		if s.Recipient == print {
+			return h.OpenShare(s, k)
+		}
+	}
+	return backup.Share{}, fmt.Errorf("%w: no share of this backup is", backup.ErrHolder)
+}
+
+func (a *app) keysShareCommand() *cobra.Command {
+	var holderKey, to string
+	c := &cobra.Command{
+		Use: "share BACKUP", Short: "Seal a holder's share to the machine that restores", Args: cobra.ExactArgs(1),
+		Long: "Opens the share that is sealed to a holder, on the holder's machine, and seals it to\nthe public key (--to) of the machine that restores: rekey keys restore --show-key\nprints that. The sealed share is printed.",
+		RunE: func(_ *cobra.Command, args []string) error {
+			body, err := os.ReadFile(args[0])
+			if err != nil {
+				return usagef("read backup: %v", err)
+			}
+			h, err := backup.ReadHeader(bytes.NewReader(body))
+			if err != nil {
+				return err
+			}
+			k, err := backup.ReadPrivateKey(holderKey)
+			if err != nil {
+				return usagef("--holder-key: %v", err)
+			}
+			pub, err := backup.ReadPublicKey(to)
+			if err != nil {
+				return usagef("--to: %v", err)
+			}
+			share, err := openShare(h, k)
+			if err != nil {
+				return err
+			}
+			text, err := sealTo(share, pub)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.stdout, text)
+			return err
+		},
+	}
+	c.Flags().StringVar(&holderKey, "holder-key", "", "file (PEM, 0600) of the holder's private key")
+	c.Flags().StringVar(&to, "to", "", "file of the public key (PEM) to seal to")
+	return c
+}
+
+func sealTo(s backup.Share, to *ecdh.PublicKey) (string, error) {
+	sealed, err := s.SealTo(to)
+	if err != nil {
+		return "", err
+	}
+	text, err := sealed.MarshalText()
+	return strings.TrimSpace(string(text)), err
+}
+
+// restored is the --json shape of keys restore.
+type restored struct {
+	Entries int    `json:"entries"`
+	Created int    `json:"created"`
+	Backup  string `json:"backup"`
+}
+
+func (a *app) printRestored(r restored, check bool) error {
+	if a.flags.json {
+		return a.printJSON(r)
+	}
+	what := "restored"
+	if check {
+		what = "checked on a scratch store, and nothing was restored"
+	}
+	_, err := fmt.Fprintf(a.stdout, "backup %s %s: %d keys and secrets, %d of them were not there\n", r.Backup, what, r.Entries, r.Created)
+	return err
+}
+
+// readCode reads the second factor's code: never from an argument.
+func readCode(in io.Reader) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(in, 64)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read code: %w", err)
+	}
+	if line = strings.TrimSpace(line); line == "" {
+		return "", usagef("the second factor's code is read from standard input, and there was none")
+	}
+	return line, nil
+}
+
+// putBack restores every entry of a backup that is whole.
+func putBack(ctx context.Context, ring *keyring.Ring, u *backup.Unlocked, body []byte, reason string) (out restored, err error) {
+	if _, err := u.Verify(bytes.NewReader(body)); err != nil {
+		return out, err
+	}
+	for e, err := range u.Entries(bytes.NewReader(body)) {
+		if err != nil {
+			return out, err
+		}
+		created, err := ring.Restore(ctx, keyring.Copy(e), reason)
+		if err != nil {
+			return out, err
+		}
+		out.Entries++
+		if created {
+			out.Created++
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-6133abe0/rekey/access"
+	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/keyring/backup"
+	"github.com/seed-6133abe0/rekey/kms"
+	"github.com/seed-6133abe0/rekey/store"
+)
+
+// restoreFlags say how a backup is put back.
+type restoreFlags struct {
+	shareFlags
+	check, showKey  bool
+	reason, request string
+}
+
+func (a *app) keysRestoreCommand() *cobra.Command {
+	var o restoreFlags
+	c := &cobra.Command{
+		Use: "restore BACKUP", Short: "Put keys back from a backup", Args: cobra.MaximumNArgs(1),
+		Long: "Needs as many shares as the backup says, by --holder-key or --share, and the code of\nthe second factor on standard input. Keys that stand already stay as they are, and\nevents that the audit log has of a key count: no key comes back in an older state.\n--check proves the backup on a scratch store and leaves the live one alone. Where\nroles are in force a second person has to agree: see rekey serve.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.showKey {
+				return a.showRestoreKey(cmd.Context())
+			}
+			if len(args) != 1 || strings.TrimSpace(o.reason) == "" {
+				return usagef("keys restore needs a backup and --reason")
+			}
+			body, err := os.ReadFile(args[0])
+			if err != nil {
+				return usagef("read backup: %v", err)
+			}
+			return a.keysRestore(cmd.Context(), body, o)
+		},
+	}
+	o.add(c)
+	f := c.Flags()
+	f.BoolVar(&o.check, "check", false, "prove the backup on a scratch store; the live one is not touched")
+	f.BoolVar(&o.showKey, "show-key", false, "print the public key of the --server that shares are sealed to")
+	f.StringVar(&o.reason, "reason", "", "why, for the audit record")
+	f.StringVar(&o.request, "request", "", "the approved request that this carries out")
+	return c
+}
+
+func (a *app) keysRestore(ctx context.Context, body []byte, o restoreFlags) error {
+	h, err := backup.ReadHeader(bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	c, err := a.remote()
+	if err != nil {
+		return err
+	}
+	if c != nil && !o.check {
+		return a.remoteRestore(ctx, c, h, body, o)
+	}
+	if len(o.shares) > 0 {
+		return usagef("--share is for --server: here shares are opened by --holder-key")
+	}
+	k, err := a.openKeys(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if !o.check {
+		if err := k.mayAlone(ctx, "keys restore"); err != nil {
+			return err
+		}
+	}
+	e := audit.Record{Action: audit.KeyRestore, Object: h.Fingerprint(), Outcome: audit.Allowed, Reason: o.reason}
+	if o.check {
+		e.Reason = "check on a scratch store: " + o.reason
+	}
+	if err := k.audit.Append(ctx, e); err != nil {
+		return err
+	}
+	out, err := a.localRestore(ctx, k, h, body, o)
+	if err != nil {
+		e.Outcome, e.Reason = audit.Failed, err.Error()
+		return joinRecord(err, k.audit.Append(ctx, e))
+	}
+	return a.printRestored(out, o.check)
+}
+
+// localRestore opens the backup here and puts it back, or into a scratch store.
+func (a *app) localRestore(ctx context.Context, k *keyroom, h *backup.Header, body []byte, o restoreFlags) (restored, error) {
+	shares, err := o.open(h)
+	if err != nil {
+		return restored{}, err
+	}
+	m, err := h.Combine(shares)
+	if err != nil {
+		return restored{}, err
+	}
+	defer m.Close()
+	code, err := readCode(a.stdin)
+	if err != nil {
+		return restored{}, err
+	}
+	u, err := m.Unlock(code, time.Now(), useCode(ctx, k.control, h.Fingerprint()))
+	if err != nil {
+		return restored{}, err
+	}
+	ring := k.ring
+	if o.check {
+		scratch, end, err := scratchRing(ctx)
+		if err != nil {
+			return restored{}, err
+		}
+		defer end()
+		ring = scratch
+	}
+	out, err := putBack(ctx, ring, u, body, o.reason)
+	if err == nil && o.check {
+		err = openAll(ctx, ring)
+	}
+	out.Backup = h.Fingerprint()
+	return out, err
+}
+
+// useCode takes each code of a backup's second factor once.
+func useCode(ctx context.Context, control store.Store, fingerprint string) func(uint64) error {
+	return func(counter uint64) error {
+		name := fmt.Sprintf("restores/%s/%d", fingerprint, counter)
+		_, err := store.PutOnce(ctx, control, name, []byte(time.Now().UTC().Format(time.RFC3339Nano)), store.Attributes{})
+		if err != nil {
+			return fmt.Errorf("%w: %w", backup.ErrUsed, err)
+		}
+		return nil
+	}
+}
+
+// scratchRing is an empty ring in a folder that goes when end is called, under a
+// KEK of its own.
+func scratchRing(ctx context.Context) (*keyring.Ring, func(), error) {
+	dir, err := os.MkdirTemp("", "rekey-restore-check-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("make scratch store: %w", err)
+	}
+	end := func() { _ = os.RemoveAll(dir) }
+	s, err := store.OpenDir(dir)
+	if err != nil {
+		end()
+		return nil, nil, fmt.Errorf("make scratch store: %w", err)
+	}
+	local := kms.NewLocal(kms.LocalOptions{Path: filepath.Join(dir, ".kek", "master.key")})
+	kek, err := local.Primary(ctx)
+	if err != nil {
+		end()
+		return nil, nil, fmt.Errorf("make scratch store: %w", err)
+	}
+	set := kms.Set{kms.LocalScheme: local}
+	log := audit.New(s, time.Now, "restore check")
+	return keyring.New(keyring.Options{Store: s, KMS: set, KEK: kek, Log: log, Clock: time.Now}), end, nil
+}
+
+// openAll opens every key of a ring as a backup of it would: what was restored is
+// there and opens.
+func openAll(ctx context.Context, ring *keyring.Ring) error {
+	for _, err := range ring.Copies(ctx, "restore check") {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remoteRestore opens shares here and seals them to the server, which puts the
+// backup back once another person has agreed.
+func (a *app) remoteRestore(ctx context.Context, c *client, h *backup.Header, body []byte, o restoreFlags) error {
+	sum := sha256.Sum256(body)
+	digest := hex.EncodeToString(sum[:])
+	w := wanted{access.KeysRestore, access.Subject{Digest: digest}, o.reason}
+	if ready, err := a.released(ctx, c, o.request, w); !ready {
+		return err
+	}
+	pem, err := restoreKey(ctx, c)
+	if err != nil {
+		return err
+	}
+	to, err := backup.ParsePublicKey([]byte(pem))
+	if err != nil {
+		return fmt.Errorf("read server's restore key: %w", err)
+	}
+	in := struct {
+		Backup []byte   `json:"backup"`
+		Shares []string `json:"shares"`
+		Code   string   `json:"code"`
+	}{Backup: body}
+	shares, err := o.open(h)
+	if err != nil {
+		return err
+	}
+	for _, s := range shares {
+		text, err := sealTo(s, to)
+		if err != nil {
+			return err
+		}
+		in.Shares = append(in.Shares, text)
+	}
+	for _, file := range o.shares {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return usagef("read share: %v", err)
+		}
+		in.Shares = append(in.Shares, strings.TrimSpace(string(b)))
+	}
+	if in.Code, err = readCode(a.stdin); err != nil {
+		return err
+	}
+	var out restored
+	if err := c.call(ctx, "POST", "/api/v1/restore?digest="+digest, o.request, in, &out); err != nil {
+		return err
+	}
+	return a.printRestored(out, false)
+}
+
+func restoreKey(ctx context.Context, c *client) (string, error) {
+	var got struct {
+		Key string `json:"key"`
+	}
+	err := c.call(ctx, "GET", "/api/v1/restore/key", "", nil, &got)
+	return got.Key, err
+}
+
+func (a *app) showRestoreKey(ctx context.Context) error {
+	c, err := a.need("keys restore --show-key")
+	if err != nil {
+		return err
+	}
+	pem, err := restoreKey(ctx, c)
+	if err == nil {
+		_, err = fmt.Fprint(a.stdout, pem)
+	}
+	return err
+}
