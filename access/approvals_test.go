@@ -121,6 +121,9 @@ func TestSelfApproval(t *testing.T) {
 		id := b.ask(t, both)
 		_, err := b.apps.Grant(t.Context(), who, id)
 		wantClass(t, name, err, ErrSelfApproval)
+		if errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v: only noticed where it was to be signed", name, err)
+		}
 		b.wantLast(t, "alice", audit.ApprovalGrant, audit.Refused)
 		wantClass(t, name+", used", b.useIt(t, both, id), ErrApprovalNeeded)
 	}

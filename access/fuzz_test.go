@@ -121,6 +121,7 @@ func FuzzToken(f *testing.F) {
 	text := token.RevealSecretText()
 	f.Add(text)
 	f.Add(text + "\n")
+	f.Add(text[:23] + strings.Repeat("A", secretChars-1) + "\n")
 	f.Add(strings.ToUpper(text))
 	f.Add("rekey_../../etc/passwd0_" + text[23:])
 	f.Fuzz(func(t *testing.T, s string) {
