@@ -1,6 +1,6 @@
 # `make demo` shows the whole job; `make test` is what continuous integration runs.
 .NOTPARALLEL:
-.PHONY: build demo tools lint test bench fuzz fixtures conformance
+.PHONY: build demo tools lint test keyservices fips bench fuzz fixtures conformance
 
 BIN := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rekey/bin
 
@@ -18,9 +18,20 @@ tools:
 lint: tools
 	$(BIN)/golangci-lint run ./...
 
+# pkcs11 is the build tag of the HSM provider, which needs cgo.
 test: tools lint
 	go vet ./...
-	go test -race ./...
+	go vet -tags fipsonly ./cmd/rekey
+	go test -race -tags pkcs11 ./...
+
+# A rotation with each key service: local, AWS, Google, Vault, PKCS#11.
+keyservices: tools
+	go test -count=1 -v -tags pkcs11 ./internal/keyservices
+
+# The program for hosts that enforce FIPS 140-3, without the queue: its Redis
+# client needs SHA-1.
+fips:
+	GOFIPS140=v1.0.0 go build -trimpath -tags fipsonly -o bin/rekey-fips ./cmd/rekey
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...

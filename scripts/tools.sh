@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Installs what the tests need on a Debian machine that has Go: Debian packages
-# for the commands that are missing, and two Go programs at fixed versions, built
+# for the commands that are missing, and Go programs at fixed versions, built
 # once into the cache directory. What is there already is left alone.
 set -euo pipefail
 
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/rekey/bin
 
 # command:package; gcc is for the race detector, Redis and MinIO are what the
-# tests of queue and store talk to, FFmpeg is the decryptor they compare with, and
-# Chromium plays what was rotated.
-wanted=(make:make git:git gcc:gcc redis-server:redis-server ffmpeg:ffmpeg openssl:openssl chromium:chromium softhsm2-util:softhsm2)
+# tests of queue and store talk to, FFmpeg is the decryptor they compare with,
+# Chromium plays what was rotated, SoftHSM2 is the token of the PKCS#11 provider,
+# and gcore (gdb) takes the core of a worker in which no key may be found. Of the
+# Go programs local-kms stands in for AWS KMS.
+wanted=(make:make git:git gcc:gcc redis-server:redis-server ffmpeg:ffmpeg openssl:openssl chromium:chromium softhsm2-util:softhsm2 gcore:gdb)
 
 go_tools=(
   minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c

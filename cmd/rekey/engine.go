@@ -80,7 +80,12 @@ func newWorker(ctx context.Context, e *rotation.Engine, readBack bool) *worker.W
 	}
 }
 
-const sweepEvery = 2 * time.Second
+const (
+	sweepEvery = 2 * time.Second
+	// sweepRounds is how often memory is collected after keys were dropped: the
+	// last work may go on holding them for a moment.
+	sweepRounds = 5
+)
 
 // sweep forgets keys and gives the memory they were in back to the system, which
 // hands it out zeroed. Memory that Go has not collected yet, or that it keeps
@@ -92,6 +97,7 @@ func sweep(ctx context.Context, cache *keyring.Cache, e *rotation.Engine) {
 	}
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
+	rounds := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -100,6 +106,10 @@ func sweep(ctx context.Context, cache *keyring.Cache, e *rotation.Engine) {
 		case <-t.C:
 		}
 		if cache.Sweep(ctx, over) {
+			rounds = sweepRounds
+		}
+		if rounds > 0 {
+			rounds--
 			runtime.GC() // finalizers overwrite keys, and free their memory for the next
 			debug.FreeOSMemory()
 		}

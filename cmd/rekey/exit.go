@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/seed-6133abe0/rekey/access"
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/cenc"
 	"github.com/seed-6133abe0/rekey/dash"
 	"github.com/seed-6133abe0/rekey/hls"
 	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/keyring/backup"
+	"github.com/seed-6133abe0/rekey/keyring/cpix"
+	"github.com/seed-6133abe0/rekey/keyring/packager"
 	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/store"
 )
@@ -72,6 +76,16 @@ func classes() []class {
 		{kms.ErrMismatch, "kek-mismatch", exitFailed}, {kms.ErrDisabled, "kek-disabled", exitFailed}, {kms.ErrDenied, "kek-denied", exitFailed},
 		{kms.ErrNotFound, "no-kek", exitFailed}, {kms.ErrExists, "exists", exitFailed},
 		{kms.ErrThrottled, "kms-throttled", exitFailed}, {kms.ErrUnavailable, "kms-unavailable", exitFailed},
+		{audit.ErrSigner, "signing-key", exitUsage}, {audit.ErrCheckpoint, "checkpoint", exitFailed}, {audit.ErrCorrupt, "corrupt", exitFailed},
+		{audit.ErrProof, "proof", exitFailed}, {audit.ErrNotSequenced, "not-sequenced", exitFailed}, {audit.ErrLeased, "leased", exitFailed}, {audit.ErrShip, "not-shipped", exitFailed},
+		{access.ErrInvalid, "usage", exitUsage}, {access.ErrForbidden, "role", exitFailed}, {access.ErrNotFound, "not-found", exitFailed},
+		{errRemoteRefused, "server-refused", exitFailed}, {errRemoteAway, "server-unavailable", exitFailed},
+		{backup.ErrTooFew, "too-few-shares", exitFailed}, {backup.ErrShare, "share", exitFailed}, {backup.ErrHolder, "share", exitFailed}, {backup.ErrForeign, "share", exitFailed},
+		{backup.ErrRepeated, "share", exitFailed}, {backup.ErrFactor, "second-factor", exitFailed}, {backup.ErrUsed, "second-factor", exitFailed}, {backup.ErrAttempts, "second-factor", exitFailed},
+		{backup.ErrDamaged, "damaged", exitFailed}, {backup.ErrSyntax, "malformed", exitFailed}, {backup.ErrVersion, "unsupported", exitFailed}, {backup.ErrOptions, "usage", exitUsage},
+		{cpix.ErrNoRecipient, "no-recipient", exitFailed}, {cpix.ErrNotFIPS, "not-fips", exitFailed}, {cpix.ErrMAC, "damaged", exitFailed},
+		{cpix.ErrMalformed, "malformed", exitFailed}, {cpix.ErrUnsupported, "unsupported", exitFailed}, {cpix.ErrLimit, "limit", exitFailed}, {cpix.ErrDecrypt, "no-recipient", exitFailed},
+		{packager.ErrInput, "usage", exitUsage},
 		{store.ErrUnavailable, "store-unavailable", exitFailed},
 		{fs.ErrExist, "exists", exitFailed}, {store.ErrDenied, "denied", exitFailed}, {store.ErrNotFound, "not-found", exitFailed}, {store.ErrPrecondition, "precondition", exitFailed},
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/keyring/speke"
 	"github.com/seed-6133abe0/rekey/queue"
 	"github.com/seed-6133abe0/rekey/rotation"
 	"github.com/seed-6133abe0/rekey/worker"
@@ -16,6 +17,8 @@ func rotationClasses() []class {
 		{rotation.ErrUnknown, "unknown", exitFailed}, {rotation.ErrNothing, "nothing", exitNothing},
 		{rotation.ErrLeased, "leased", exitFailed}, {rotation.ErrPlanning, "planning", exitFailed}, {rotation.ErrStale, "stale", exitFailed},
 		{journal.ErrNoRotation, "no-rotation", exitFailed}, {journal.ErrCorrupt, "corrupt", exitFailed},
+		{speke.ErrAsk, "usage", exitUsage}, {speke.ErrRefused, "key-service-refused", exitFailed},
+		{speke.ErrUnavailable, "key-service-unavailable", exitFailed}, {speke.ErrContract, "key-service-contract", exitFailed},
 		{worker.ErrWrongKey, "wrong-key", exitFailed},
 		{queue.ErrUnavailable, "queue-unavailable", exitFailed},
 	}

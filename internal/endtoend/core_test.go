@@ -76,7 +76,7 @@ func TestInvariant6NoKeyInWorkersMemory(t *testing.T) {
 	}
 	t.Logf("as the rotation ends: %d keys and forms of keys", len(leaks(secrets, "", core(t, worker))))
 	var found []string
-	for range 3 {
+	for range 6 {
 		time.Sleep(3 * time.Second) // the worker looks every 2 s what is over
 		if found = leaks(secrets, "a core of the worker, when all is over,", core(t, worker)); len(found) == 0 {
 			break
