@@ -44,7 +44,7 @@ func wantOne(t *testing.T, what string, err, want error) {
 		return
 	}
 	for _, class := range allClasses() {
-		if class != want && errors.Is(err, class) {
+		if !errors.Is(class, want) && errors.Is(err, class) {
 			t.Errorf("%s: %v: is %v, too", what, err, class)
 		}
 	}

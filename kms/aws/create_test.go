@@ -117,6 +117,33 @@ func TestPutAway(t *testing.T) {
 	}
 }
 
+// TestPutAwayAnswerLost: the deletion was scheduled, and nobody heard.
+func TestPutAwayAnswerLost(t *testing.T) {
+	k := newKEK(t)
+	lost := false
+	k.set(func() {
+		k.fault = func(r *request) *answer {
+			switch {
+			case r.action == "CreateAlias":
+				return awsError("AccessDeniedException", "User: x is not authorized")
+			case r.action == "ScheduleKeyDeletion" && !lost:
+				lost = true
+				k.set(func() { k.ask(r.action, r.raw) })
+				return awsError("KMSInternalException", "")
+			}
+			return nil
+		}
+	})
+	_, err := k.Create(t.Context(), "lost")
+	wantOne(t, "Create", err, kms.ErrDenied)
+	if !lost || strings.Contains(err.Error(), "left enabled") {
+		t.Errorf("the key is pending deletion, and the error says: %v", err)
+	}
+	if got := k.taken(); slices.Contains(got, "DisableKey") {
+		t.Errorf("called %q: nothing was left to disable", got)
+	}
+}
+
 // TestPutAwayAfterCancellation: the caller goes between the key and its alias.
 func TestPutAwayAfterCancellation(t *testing.T) {
 	k := newKEK(t)

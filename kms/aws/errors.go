@@ -59,7 +59,7 @@ func (f *fault) as(class error) error { return &fault{class: class, code: f.code
 // isState reports a refusal for the key's state, whoever asks.
 func isState(err error) bool {
 	var f *fault
-	return errors.As(err, &f) && f.class == kms.ErrDisabled
+	return errors.As(err, &f) && errors.Is(f, kms.ErrDisabled)
 }
 
 // classify gives an error of the client its class. The context's own errors stay

@@ -182,6 +182,18 @@ func TestChangeRefused(t *testing.T) {
 	}
 }
 
+// TestEnabledMeanwhile: somebody switches the key on again while its uses are
+// still refused; it must not count as off.
+func TestEnabledMeanwhile(t *testing.T) {
+	k := newKEK(t)
+	off := awsError("DisabledException", k.arn()+" is disabled.")
+	k.faulty(map[string]*answer{
+		"Encrypt": off, "Decrypt": off,
+		"DescribeKey": {status: 200, body: `{"KeyMetadata":{"KeyId":"x","KeyState":"Enabled"}}`},
+	})
+	wantOne(t, "Disable", k.Disable(t.Context(), k.id), kms.ErrUnavailable)
+}
+
 // TestCalls pins what is called for each change, and in which order.
 func TestCalls(t *testing.T) {
 	k := newKEK(t)
