@@ -98,7 +98,7 @@ func (l *Local) change(ctx context.Context, verb, kek string, to localState) err
 	if err == nil && d.State == KEKDestroyed {
 		err = fmt.Errorf("%w: %s is destroyed", ErrDisabled, kek)
 	}
-	if err == nil {
+	if err == nil && !(d.State == KEKPending && to.State == KEKDisabled) {
 		to.KEK = kek
 		err = l.writeState(to)
 	}

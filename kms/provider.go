@@ -32,7 +32,7 @@ type Keeper interface {
 	Describe(ctx context.Context, kek string) (Description, error)
 	// Disable switches a KEK off. It waits until a use was seen refused: nil says
 	// that it is off, and ErrUnavailable that this could not be seen. Again is no
-	// error.
+	// error, and a destruction that is scheduled stays so.
 	Disable(ctx context.Context, kek string) error
 	// Enable switches a KEK on, and calls back a destruction that was scheduled.
 	// It waits until a use works. Again is no error.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/seed-6133abe0/rekey/dashboard"
 	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/rotation"
 )
 
@@ -86,6 +87,7 @@ func (a *app) serve(ctx context.Context, e *rotation.Engine, listen string, o da
 	srv := &http.Server{Handler: pages, ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(l) }()
+	go expireKeys(ctx, e)
 	driveAll(ctx, e)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -94,6 +96,29 @@ func (a *app) serve(ctx context.Context, e *rotation.Engine, listen string, o da
 		err = errors.Join(err, serr)
 	}
 	return errors.Join(err, pages.Close())
+}
+
+// expireEvery is how often keys whose time is up are looked for. They leave active
+// use by themselves; this writes it down.
+const expireEvery = 10 * time.Minute
+
+func expireKeys(ctx context.Context, e *rotation.Engine) {
+	t := time.NewTicker(expireEvery)
+	defer t.Stop()
+	for ctx.Err() == nil {
+		for rec, err := range e.Ring.List(ctx) {
+			if err == nil && rec.State == keyring.Active && rec.Expired(e.Clock()) {
+				err = e.Ring.Expire(ctx, rec.KID)
+			}
+			if err != nil && ctx.Err() == nil {
+				e.Log.Warn("key was not looked at for its expiry", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+	}
 }
 
 const (

@@ -137,6 +137,10 @@ func testDestruction(t *testing.T, k kek, other kms.Provider, later func(time.Du
 	wantOn(t, k, kid, c, w)
 	wantState(t, k, kms.KEKEnabled)
 	due := schedule()
+	if err := again.Disable(t.Context(), k.id); err != nil {
+		t.Errorf("Disable of a KEK that is off already: %v", err)
+	}
+	wantState(t, again, kms.KEKPending)
 	if later == nil {
 		return
 	}
