@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,20 +17,25 @@ import (
 type Record struct {
 	KID      key.KID   `json:"kid"`
 	State    State     `json:"state"`
-	URI      string    `json:"uri,omitempty"`      // the HLS key URI, absolute or relative to the media root
-	KEK      string    `json:"kek"`                // the id of the KEK that Wrapped is under
-	Wrapped  []byte    `json:"wrapped,omitempty"`  // as the provider made it; base64 in JSON; none of a destroyed key
-	Created  time.Time `json:"created"`            // in the ring, not of the key itself
-	Expires  time.Time `json:"expires,omitzero"`   // when it leaves active use; zero: never
-	Rotation string    `json:"rotation,omitempty"` // that made it; "": imported, or made by hand
-	Asset    string    `json:"asset,omitempty"`    // that it was made for; many may use an imported one
-	Scheme   string    `json:"scheme,omitempty"`   // of that asset's media
-	Tags     []string  `json:"tags,omitempty"`     // pick its lifetime
+	URI      string    `json:"uri,omitempty"`          // the HLS key URI, absolute or relative to the media root
+	KEK      string    `json:"kek"`                    // the id of the KEK that Wrapped is under
+	KEKs     []string  `json:"earlier_keks,omitempty"` // that it was under before
+	Wrapped  []byte    `json:"wrapped,omitempty"`      // as the provider made it; base64 in JSON; none of a destroyed key
+	Created  time.Time `json:"created"`                // in the ring, not of the key itself
+	Expires  time.Time `json:"expires,omitzero"`       // when it leaves active use; zero: never
+	Rotation string    `json:"rotation,omitempty"`     // that made it; "": imported, or made by hand
+	Asset    string    `json:"asset,omitempty"`        // that it was made for; many may use an imported one
+	Scheme   string    `json:"scheme,omitempty"`       // of that asset's media
+	Tags     []string  `json:"tags,omitempty"`         // pick its lifetime
 	// Fingerprint is of the key's value, keyed: equal ones are equal keys.
 	Fingerprint string  `json:"fingerprint,omitempty"`
 	DRM         []DRM   `json:"drm,omitempty"` // what a key service gave along with the key
 	History     []Event `json:"history"`       // oldest first, never empty; their number is the state's version
 }
+
+// UnderKEK reports whether the key is, or was, wrapped under a KEK: who has that
+// KEK and an old copy of the record has the key.
+func (r Record) UnderKEK(kek string) bool { return r.KEK == kek || slices.Contains(r.KEKs, kek) }
 
 // DRM is what one DRM system needs to find the key, as a key service gave it.
 type DRM struct {
@@ -65,7 +71,8 @@ const (
 	suffix = ".json"
 
 	recordVersion = 1
-	maxRecord     = 1 << 20 // bytes
+	maxRecord     = 1 << 20       // bytes
+	roomToEnd     = 5 * maxAnchor // for deactivated, compromised, destroyed, a URI, and another KEK
 )
 
 // wire is how a record stands in the store.
@@ -87,13 +94,25 @@ func kidOfName(name string) (key.KID, error) {
 	return kid, nil
 }
 
+// encodeLiving is encodeRecord, but of a key that may still be used freely it
+// keeps room for the events that lead to its end: a key whose record is full
+// could not be marked compromised.
+func encodeLiving(r Record) ([]byte, error) {
+	b, err := encodeRecord(r)
+	living := r.State == PreActivation || r.State == Active || r.State == Suspended
+	if err == nil && living && len(b) > maxRecord-roomToEnd {
+		err = fmt.Errorf("encode key record %s: %w: %d bytes, at most %d of a key that is %s", r.KID, ErrSyntax, len(b), maxRecord-roomToEnd, r.State)
+	}
+	return b, err
+}
+
 func encodeRecord(r Record) ([]byte, error) {
 	b, err := json.MarshalIndent(wire{recordVersion, r}, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encode key record %s: %w", r.KID, err)
 	}
 	if len(b) >= maxRecord {
-		return nil, fmt.Errorf("encode key record %s: %d bytes, at most %d", r.KID, len(b)+1, maxRecord)
+		return nil, fmt.Errorf("encode key record %s: %w: %d bytes, at most %d", r.KID, ErrSyntax, len(b)+1, maxRecord)
 	}
 	return append(b, '\n'), nil
 }
@@ -142,21 +161,48 @@ func (r Record) fault() string {
 		return "no history"
 	}
 	for i, e := range r.History {
-		switch {
-		case permissions[e.State] == nil:
-			return fmt.Sprintf("event %d: unknown state %q", i, e.State)
-		case e.Time.IsZero():
-			return fmt.Sprintf("event %d: no time", i)
-		case e.Actor == "":
-			return fmt.Sprintf("event %d: no actor", i)
-		case i > 0 && e.State != r.History[i-1].State && checkTransition(r.History[i-1].State, e.State) != nil:
-			return fmt.Sprintf("event %d: %s after %s", i, e.State, r.History[i-1].State)
+		reason := e.fault()
+		if reason == "" && i > 0 {
+			reason = e.misfit(r.History[i-1].State)
+		}
+		if reason != "" {
+			return fmt.Sprintf("event %d: %s", i, reason)
 		}
 	}
 	if last := r.History[len(r.History)-1].State; last != r.State {
 		return fmt.Sprintf("is %s, but its history ends in %s", r.State, last)
 	}
 	return ""
+}
+
+// fault says what an event lacks, or "".
+func (e Event) fault() string {
+	switch {
+	case permissions[e.State] == nil:
+		return fmt.Sprintf("unknown state %q", e.State)
+	case e.Time.IsZero():
+		return "no time"
+	case e.Actor == "":
+		return "no actor"
+	}
+	return ""
+}
+
+// misfit says why an event cannot come to a key that is in state before, or "".
+func (e Event) misfit(before State) string {
+	if e.State != before && checkTransition(before, e.State) != nil {
+		return fmt.Sprintf("%s after %s", e.State, before)
+	}
+	return ""
+}
+
+// same reports whether two events are one.
+func (e Event) same(o Event) bool {
+	if !e.Time.Equal(o.Time) {
+		return false
+	}
+	e.Time = o.Time
+	return e == o
 }
 
 func corrupt(name string, offset int64, reason string) *Error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/seed-6133abe0/rekey/audit"
@@ -96,6 +97,9 @@ func (r *Ring) rewrapKey(ctx context.Context, kid key.KID, kek, reason string) (
 		}
 		if rec.Wrapped, err = r.move(ctx, rec.KEK, kek, kid, rec.Wrapped); err != nil {
 			return 0, r.fail(ctx, e, err)
+		}
+		if !slices.Contains(rec.KEKs, rec.KEK) {
+			rec.KEKs = append(rec.KEKs, rec.KEK)
 		}
 		rec.KEK = kek
 		if err = r.replace(ctx, rec, at.etag); err == nil {

@@ -11,15 +11,17 @@ import (
 
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/rotation"
 )
 
 // keyFlags name the keys that a command is about.
-type keyFlags struct{ kids, uris []string }
+type keyFlags struct{ kids, uris, keks []string }
 
 func (k *keyFlags) add(c *cobra.Command) {
 	c.Flags().StringSliceVar(&k.kids, "kid", nil, "key ID, 32 hex digits, dashes allowed; may be repeated")
 	c.Flags().StringArrayVar(&k.uris, "key-uri", nil, "HLS key URI, absolute or relative to the media root; may be repeated")
+	c.Flags().StringArrayVar(&k.keks, "kek", nil, "id of a KEK: all keys that are or were wrapped under it; may be repeated")
 }
 
 // parse reads the flags; the KIDs behind key URIs are the keyring's to know.
@@ -32,8 +34,8 @@ func (k *keyFlags) parse() ([]key.KID, error) {
 		}
 		out = append(out, kid)
 	}
-	if len(out)+len(k.uris) == 0 {
-		return nil, usagef("which key? --kid or --key-uri")
+	if len(out)+len(k.uris)+len(k.keks) == 0 {
+		return nil, usagef("which key? --kid, --key-uri or --kek")
 	}
 	return out, nil
 }
@@ -42,6 +44,9 @@ func (k *keyFlags) parse() ([]key.KID, error) {
 func (k *keyFlags) resolve(ctx context.Context, e *rotation.Engine) ([]key.KID, error) {
 	out, err := k.parse()
 	if err != nil {
+		return nil, err
+	}
+	if out, err = k.underKEKs(ctx, e, out); err != nil {
 		return nil, err
 	}
 	for _, u := range k.uris {
@@ -53,6 +58,30 @@ func (k *keyFlags) resolve(ctx context.Context, e *rotation.Engine) ([]key.KID, 
 			if !slices.Contains(out, kid) {
 				out = append(out, kid)
 			}
+		}
+	}
+	return out, nil
+}
+
+// underKEKs adds the keys of the KEKs that are named; one that none is under is an
+// error, since a mistyped id would look like an answer.
+func (k *keyFlags) underKEKs(ctx context.Context, e *rotation.Engine, out []key.KID) ([]key.KID, error) {
+	for _, kek := range k.keks {
+		n := 0
+		for rec, err := range e.Ring.List(ctx) {
+			if err != nil {
+				return nil, err
+			}
+			if !rec.UnderKEK(kek) || rec.State == keyring.Destroyed {
+				continue
+			}
+			n++
+			if !slices.Contains(out, rec.KID) {
+				out = append(out, rec.KID)
+			}
+		}
+		if n == 0 {
+			return nil, fmt.Errorf("no key is or was under KEK %s: %w", kek, rotation.ErrNothing)
 		}
 	}
 	return out, nil
