@@ -3,6 +3,8 @@ package cenc
 import (
 	"errors"
 	"fmt"
+
+	"github.com/seed-6133abe0/rekey/pssh"
 )
 
 // Classes of Error.
@@ -22,6 +24,8 @@ var (
 	ErrLimit = errors.New("limit exceeded")
 	// ErrVerify: the new ciphertext did not decrypt to the clear bytes.
 	ErrVerify = errors.New("verification failed")
+	// ErrReplacement: the fault lies with the new DRM data that a change brings.
+	ErrReplacement = pssh.ErrReplacement
 )
 
 // Error says what is wrong with an object, and where.

@@ -235,11 +235,11 @@ func (w *filePass) writeMoov() error {
 	putKIDs(out, in.base, in.kidAt, w.changes)
 	r := &reader{object: in.object, b: in.b, base: in.base}
 	r.push(typeMoov, 0)
-	kept, err := r.rekeyPSSH(out, in.pssh, w.changes)
+	names, err := r.rekeyPSSH(out, in.pssh, naming{changes: w.changes, applies: in.opaqueKIDs()})
 	if err != nil {
 		return err
 	}
-	w.notUpdated(kept)
+	w.named(names)
 	w.patch(in.base, out, cl)
 	if err := w.checkMoov(out); err != nil {
 		return err
@@ -247,8 +247,9 @@ func (w *filePass) writeMoov() error {
 	return w.write(out, cl)
 }
 
-func (w *filePass) notUpdated(names []string) {
-	for _, n := range names {
+func (w *filePass) named(names named) {
+	w.noteAll(names.notes)
+	for _, n := range names.kept {
 		if !slices.Contains(w.names, n) {
 			w.names = append(w.names, n)
 		}

@@ -107,11 +107,11 @@ func (w *filePass) fragment(from, to int) error {
 func (w *filePass) finishFragment(out []byte, from int) error {
 	w.putIVs(w.seg.samples, out, from, w.place, false)
 	putKIDs(out, from, w.seg.kidAt, w.changes)
-	kept, err := w.seg.rekeyPSSH(out, w.seg.pssh, w.changes)
+	names, err := w.seg.rekeyPSSH(out, w.seg.pssh, naming{changes: w.changes})
 	if err != nil {
 		return err
 	}
-	w.notUpdated(kept)
+	w.named(names)
 	w.check.reset(w.in, w.file.object, out, from, w.seg.first)
 	if err := w.check.scanWindow(); err != nil {
 		return fmt.Errorf("verify: %w", err)

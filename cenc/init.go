@@ -15,6 +15,7 @@ type Init struct {
 	object      string
 	b           []byte // the whole init section; moov alone of a file
 	base        int    // where b begins in the object
+	moov        box
 	tracks      []track
 	prots       []protection // of every sample entry, in the order of the file
 	kidAt       []int        // where a KID stands: tenc, seig
@@ -93,6 +94,7 @@ func (in *Init) refuse(err error) {
 func (in *Init) readMoov(r *reader, moov box) error {
 	r.push(typeMoov, 0)
 	defer r.pop()
+	in.moov = moov
 	var trex []box
 	for at, traks, psshs := moov.body, 0, 0; at < moov.end; {
 		x, err := r.box(at, moov.end)
@@ -100,6 +102,7 @@ func (in *Init) readMoov(r *reader, moov box) error {
 			return err
 		}
 		at = x.end
+		r.padPSSH(in.pssh, x)
 		switch {
 		case x.typ == typeTrak:
 			r.push(typeTrak, traks)
@@ -242,22 +245,83 @@ func (in *Init) CheckKey(kid key.KID, k key.ContentKey) evidence.Verdict {
 	return verdict
 }
 
-// Rekey appends the init section to dst[:0] with every KID of ch replaced, in
-// tenc, in sample groups and in the pssh boxes. The length is the same always.
+// InitOptions say how an init section may change.
+type InitOptions struct {
+	// AllowGrowth lets new pssh boxes that do not fit change the length of the
+	// init section and of moov. Whoever sets it answers for what is said of its
+	// bytes elsewhere: byte ranges that reach into it (EXT-X-MAP with BYTERANGE,
+	// Initialization@range, @indexRange) and an object that it shares with its
+	// media. What counts on its length inside it is looked after. Without it such
+	// data stays the old, with the new KIDs in it, and a finding says so.
+	AllowGrowth bool
+}
+
+// InitResult is what an init section came to.
+type InitResult struct {
+	Out []byte
+	// Growth is how many bytes longer Out is; negative where it is shorter, and 0
+	// always without AllowGrowth.
+	Growth int
+	// Findings are of the code FindingOldDRM: DRM data that stays the old although
+	// the changes bring new.
+	Findings []Finding
+	// NotUpdated names the protection systems whose pssh data was kept as it was,
+	// because nothing in it could be understood to name a key.
+	NotUpdated []string
+}
+
+// Rekey is RekeyWith that keeps the length, and tells of no findings.
 func (in *Init) Rekey(dst []byte, ch key.Changes) ([]byte, error) {
+	res, err := in.RekeyWith(dst, ch, InitOptions{})
+	return res.Out, err
+}
+
+// RekeyWith appends the init section to dst[:0] with every KID of ch replaced, in
+// tenc, in sample groups and in the pssh boxes. Where ch brings new pssh boxes,
+// pssh.Replace says which of them take the place of one: where they are shorter,
+// by 8 bytes or more, a free box follows; where they do not fit, the length
+// changes or the old data stays, as o says. What got new boxes is read again.
+func (in *Init) RekeyWith(dst []byte, ch key.Changes, o InitOptions) (InitResult, error) {
 	if err := in.Supported(); err != nil {
-		return nil, err
+		return InitResult{}, err
+	}
+	if err := in.checkReplacements(ch); err != nil {
+		return InitResult{}, err
 	}
 	dst = append(dst[:0], in.b...)
 	putKIDs(dst, in.base, in.kidAt, ch)
+	n := naming{changes: ch, applies: in.opaqueKIDs(), several: true, grow: o.AllowGrowth}
+	if n.grow {
+		n.fixed = in.fixed()
+	}
 	r := &reader{object: in.object, b: in.b, base: in.base}
 	r.push(typeMoov, 0)
-	_, err := r.rekeyPSSH(dst, in.pssh, ch)
-	return dst, err
+	names, err := r.rekeyPSSH(dst, in.pssh, n)
+	if err != nil {
+		return InitResult{}, err
+	}
+	res := InitResult{Findings: names.notes, NotUpdated: names.kept}
+	if res.Out, err = in.spliced(dst, names.grown); err != nil {
+		return InitResult{}, err
+	}
+	res.Growth = len(res.Out) - len(in.b)
+	if len(names.replaced) > 0 {
+		err = in.checkNames(res.Out, ch, names.replaced)
+	}
+	return res, err
+}
+
+// checkReplacements refuses changes whose new DRM data can't be used.
+func (in *Init) checkReplacements(ch key.Changes) error {
+	if err := pssh.CheckReplacements(ch); err != nil {
+		return &Error{in.object, "moov", 0, err.Error(), ErrReplacement}
+	}
+	return nil
 }
 
 // NotUpdated names the protection systems whose pssh data Rekey keeps as it is,
-// because nothing in it can be understood to name a key.
+// because nothing in it can be understood to name a key, unless the changes bring
+// new data for it: InitResult tells.
 func (in *Init) NotUpdated() []string {
 	var names []string
 	for _, p := range in.pssh {

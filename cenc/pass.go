@@ -202,13 +202,26 @@ func (p *pass) putIVs(samples []sample, b []byte, base int, place Place, zero bo
 
 // putNames writes the new KIDs into out, and blanks in cl what names a key: the
 // clear form is the same before a rekey and after.
-func (p *pass) putNames(out, cl []byte, ch key.Changes) (notUpdated []string, err error) {
+func (p *pass) putNames(out, cl []byte, ch key.Changes) error {
 	blankNames(cl, p.seg.base, p.seg.kidAt, p.seg.pssh)
-	if out == nil {
-		return nil, nil
-	}
 	putKIDs(out, p.seg.base, p.seg.kidAt, ch)
-	return p.seg.rekeyPSSH(out, p.seg.pssh, ch)
+	// One box for one: else the clear form could not tell them from boxes that
+	// were several before.
+	names, err := p.seg.rekeyPSSH(out, p.seg.pssh, naming{changes: ch})
+	p.noteAll(names.notes)
+	return err
+}
+
+// noteAll keeps findings, those that say the same as one.
+func (p *pass) noteAll(list []Finding) {
+	for _, f := range list {
+		i := slices.IndexFunc(p.notes, func(o Finding) bool { return o.Code == f.Code && o.Reason == f.Reason })
+		if i < 0 {
+			p.notes = append(p.notes, f)
+		} else {
+			p.notes[i].Count += f.Count
+		}
+	}
 }
 
 func blankNames(cl []byte, base int, kidAt []int, boxes []psshBox) {
@@ -216,7 +229,7 @@ func blankNames(cl []byte, base int, kidAt []int, boxes []psshBox) {
 		clear(cl[at-base : at-base+16])
 	}
 	for i := range boxes {
-		clear(cl[boxes[i].body-base : boxes[i].end-base])
+		boxes[i].blank(cl, base)
 	}
 }
 

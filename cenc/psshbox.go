@@ -25,6 +25,9 @@ func (r *reader) isUUID(x box, usertype string) bool {
 // psshBox is a pssh box, or PIFF's form of it: its place, and the KIDs in it.
 type psshBox struct {
 	box
+	// pad is where the free boxes end that follow it, with nothing but zeros in
+	// them; end where there are none. New data may take their room.
+	pad    int
 	kids   []key.KID
 	system string
 	// unsupported says why the data can't be changed safely; nil if it can.
@@ -48,7 +51,7 @@ func (p *psshBox) plain(b []byte, base int) []byte {
 
 // appendPSSH reads a pssh box while its place is known.
 func (r *reader) appendPSSH(list []psshBox, x box) ([]psshBox, error) {
-	p := psshBox{box: x}
+	p := psshBox{box: x, pad: x.end}
 	plain := p.plain(r.b, r.base)
 	kids, err := pssh.KIDs(plain)
 	if errors.Is(err, pssh.ErrUnsupported) {
@@ -63,35 +66,33 @@ func (r *reader) appendPSSH(list []psshBox, x box) ([]psshBox, error) {
 	return append(list, p), nil
 }
 
-// rekeyPSSH replaces the KIDs of the boxes where they stand in b, which holds
-// the same bytes as the window. It names the systems whose data was kept as it
-// was although it may name a key.
-func (r *reader) rekeyPSSH(b []byte, boxes []psshBox, ch key.Changes) (kept []string, err error) {
-	for i := range boxes {
-		p := &boxes[i]
-		plain := p.plain(r.b, r.base)
-		out, updated, err := pssh.Rekey(plain, ch)
-		if err != nil {
-			r.push(p.typ, i)
-			defer r.pop()
-			return nil, r.psshError(p.box, err)
-		}
-		if len(out) != len(plain) {
-			r.push(p.typ, i)
-			defer r.pop()
-			return nil, r.unsupported(p.start, "its length would change from %d to %d", len(plain), len(out))
-		}
-		at := p.end - r.base - (len(out) - 8)
-		copy(b[at:], out[8:])
-		if !updated && !p.names(ch) && len(p.kids) == 0 && !slices.Contains(kept, p.system) {
-			kept = append(kept, p.system)
-		}
-	}
-	return kept, nil
-}
-
 func (p *psshBox) names(ch key.Changes) bool {
 	return slices.ContainsFunc(p.kids, func(kid key.KID) bool { _, ok := ch[kid]; return ok })
+}
+
+// padPSSH gives x to the pssh box before it, if it is free space.
+func (r *reader) padPSSH(list []psshBox, x box) {
+	if x.typ != typeFree || len(list) == 0 || list[len(list)-1].pad != x.start {
+		return
+	}
+	for _, c := range r.bytes(x.body, x.end) {
+		if c != 0 {
+			return
+		}
+	}
+	list[len(list)-1].pad = x.end
+}
+
+// blank makes the box's canonical clear form in cl: zeros, and one header for it
+// and the free space after it.
+func (p *psshBox) blank(cl []byte, base int) {
+	clear(cl[p.body-base : p.pad-base])
+	size := uint64(p.pad - p.start)
+	if p.body-p.start == 16 {
+		binary.BigEndian.PutUint64(cl[p.start+8-base:], size)
+	} else {
+		binary.BigEndian.PutUint32(cl[p.start-base:], uint32(size))
+	}
 }
 
 func psshKIDs(out []key.KID, boxes []psshBox) []key.KID {
@@ -109,9 +110,14 @@ func (r *reader) psshError(x box, err error) error {
 	if errors.Is(err, pssh.ErrUnsupported) {
 		class = ErrUnsupported
 	}
+	if errors.Is(err, ErrReplacement) {
+		class = ErrReplacement
+	}
 	var e *pssh.Error
 	if errors.As(err, &e) {
-		at += int(e.Offset)
+		if class != ErrReplacement {
+			at += int(e.Offset)
+		}
 		return r.fail(class, at, "%s: %s", e.Place, e.Reason)
 	}
 	return r.fail(class, at, "%v", err)

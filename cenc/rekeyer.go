@@ -14,8 +14,9 @@ type Result struct {
 	Out []byte
 	// Clear is the canonical clear form: the object with the samples decrypted,
 	// their IVs under AES-CTR zeroed, and zeros for every KID in a sample group
-	// and for the content of every pssh box in moof. Nothing else is changed, so
-	// that an object before and after rekeying has the same. Samples whose KID
+	// and for the content of every pssh box in moof, with the free box after it
+	// taken into it. Nothing else is changed, so that an object before and after
+	// rekeying has the same. Samples whose KID
 	// does not change stay as they are in it.
 	Clear []byte
 	// Samples counts the protected samples that were decrypted, Protected their
@@ -43,9 +44,9 @@ type Result struct {
 // nothing.
 type Finding struct {
 	Object string
-	Code   string // iv-reuse, iv-copies, counter-carry, counter-wrap
+	Code   string // iv-reuse, iv-copies, counter-carry, counter-wrap, old-drm-data
 	Sample int    // the first sample concerned, by index in the object
-	Count  int    // samples concerned
+	Count  int    // samples concerned; pssh boxes, of old-drm-data
 	Reason string
 }
 
@@ -55,6 +56,8 @@ const (
 	FindingIVCopies = "iv-copies"
 	FindingCarry    = "counter-carry"
 	FindingWrap     = "counter-wrap"
+	// FindingOldDRM: new DRM data does not go where the old stood.
+	FindingOldDRM = "old-drm-data"
 )
 
 // Options say what the media itself may be too short to tell.
@@ -83,6 +86,9 @@ func NewRekeyer(in *Init, ch key.Changes, o Options) (*Rekeyer, error) {
 }
 
 func (p *pass) addChanges(ch key.Changes) error {
+	if err := p.in.checkReplacements(ch); err != nil {
+		return err
+	}
 	newKIDs := map[key.KID]key.ContentKey{}
 	for kid, c := range ch {
 		if c.Old.IsZero() || c.New.IsZero() {
@@ -148,7 +154,7 @@ func (r *Rekeyer) Segment(p Place, src []byte) (Result, error) {
 func (r *Rekeyer) finish(p Place) error {
 	r.putIVs(r.seg.samples, r.clear, r.seg.base, p, true)
 	r.putIVs(r.seg.samples, r.out, r.seg.base, p, false)
-	if _, err := r.putNames(r.out, r.clear, r.changes); err != nil {
+	if err := r.putNames(r.out, r.clear, r.changes); err != nil {
 		return err
 	}
 	r.check.reset(r.in, p.Object, r.out, r.seg.base, r.seg.first)

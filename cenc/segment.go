@@ -149,6 +149,7 @@ func (s *segment) scanMoof(moof box) error {
 			return err
 		}
 		at = x.end
+		s.padPSSH(s.pssh, x)
 		switch {
 		case s.isPSSH(x):
 			s.push(x.typ, len(s.pssh))

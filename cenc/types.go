@@ -37,6 +37,11 @@ const (
 	typeSgpd fourcc = 0x73677064 // sgpd
 	typeSbgp fourcc = 0x73626770 // sbgp
 	typeCsgp fourcc = 0x63736770 // csgp
+	typeFree fourcc = 0x66726565 // free
+	typeSidx fourcc = 0x73696478 // sidx
+	typeMfra fourcc = 0x6d667261 // mfra
+	typeMeta fourcc = 0x6d657461 // meta
+	typeUdta fourcc = 0x75647461 // udta
 	typeUuid fourcc = 0x75756964 // uuid
 	typeSeig fourcc = 0x73656967 // seig
 	typeCenc fourcc = 0x63656e63 // cenc

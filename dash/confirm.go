@@ -33,11 +33,39 @@ func (m *MPD) confirm(out []byte, moves []move, ch key.Changes) error {
 		}
 	}
 	for i, p := range m.protections {
-		if !slices.EqualFunc(q.protections[i].names(), p.names(), func(now, old key.KID) bool { return now == renamed(old, ch) }) {
+		want, err := p.namesAfter(ch)
+		if err != nil {
+			return m.fail(classOf(err), p.node.start, "%v", err)
+		}
+		if !slices.Equal(q.protections[i].names(), want) {
 			return m.fail(ErrMalformed, p.node.start, "edited ContentProtection names other KIDs than it was meant to")
 		}
 	}
 	return nil
+}
+
+// namesAfter lists the KIDs that a ContentProtection names after the changes.
+func (p *protection) namesAfter(ch key.Changes) ([]key.KID, error) {
+	after := *p
+	after.data = nil
+	applies := p.applies()
+	for _, d := range p.data {
+		fresh, _, err := d.replacement(ch, applies)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range fresh {
+			after.data = append(after.data, protectionData{kind: d.kind, node: d.node, data: f})
+		}
+		if len(fresh) == 0 {
+			after.data = append(after.data, d)
+		}
+	}
+	kids := after.names()
+	for i := range kids {
+		kids[i] = renamed(kids[i], ch)
+	}
+	return kids, nil
 }
 
 // confirmOne compares one Representation with what was wanted of it.

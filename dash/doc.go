@@ -8,7 +8,9 @@
 // data where they stand, and leaves every other byte alone, comments, prefixes and
 // unknown elements included. What does not stay: an attribute that changes is
 // escaped anew, and text of a BaseURL that is broken up by comments or CDATA moves
-// into its first piece. What it returns has been read again and leads where it was
+// into its first piece, as new DRM data does. Where that data is several pssh boxes
+// in the place of one, further cenc:pssh elements follow the first, that of the
+// element's default_KID. What it returns has been read again and leads where it was
 // meant to lead.
 //
 // Document type declarations are refused, so no entity but the five of XML 1.0
@@ -17,6 +19,6 @@
 // MPDs are refused, as are live MPDs, segment sequences ($SubNumber$), bitstream
 // switching segments, and byte ranges of BaseURLs; see [MPD.Unsupported]. Byte
 // ranges are neither read nor changed, and index segments stay where they are:
-// what moves keeps its length. Location, PatchLocation, ContentSteering, licence
+// whoever lets an object change its length must see that none reaches into it. Location, PatchLocation, ContentSteering, licence
 // URLs and events stay too; whoever serves these must serve the edited MPD.
 package dash

@@ -13,7 +13,9 @@ import (
 type Edits struct {
 	// Changes are the keys that change: default_KID, cenc:pssh, mspr:pro and
 	// mspr:kid name their new KIDs, and so does what spells a KID in hex in a
-	// ContentProtection, such as a Marlin content id or a licence URL.
+	// ContentProtection, such as a Marlin content id or a licence URL. New DRM data
+	// that they bring (key.Change.PSSH) stands in cenc:pssh and mspr:pro instead of
+	// the old, of any length; [MPD.OldDRMData] tells where it does not.
 	Changes key.Changes
 	// Move returns the new reference of a Representation's init section (init) or
 	// of its media segments. ref is the template joined with the BaseURLs,
@@ -85,6 +87,9 @@ func (m *MPD) apply(splices []splice) ([]byte, error) {
 func classOf(err error) error {
 	if errors.Is(err, pssh.ErrUnsupported) {
 		return ErrUnsupported
+	}
+	if errors.Is(err, ErrReplacement) {
+		return ErrReplacement
 	}
 	return ErrMalformed
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+
+	"github.com/seed-6133abe0/rekey/pssh"
 )
 
 // The classes of error, for errors.Is.
@@ -14,6 +16,8 @@ var (
 	ErrUnsupported = errors.New("not supported")
 	// ErrLimit: the MPD is larger than the package's stated limits.
 	ErrLimit = errors.New("limit exceeded")
+	// ErrReplacement: the fault lies with the new DRM data that a change brings.
+	ErrReplacement = pssh.ErrReplacement
 )
 
 // Error says which MPD is wrong, where and why.

@@ -18,6 +18,8 @@ type protection struct {
 	data       []protectionData
 	// source is the element that @ref names (§5.8.4.1.3); nil: none.
 	source *protection
+	// beside are all of the same parent, itself among them.
+	beside []*protection
 }
 
 type dataKind int
@@ -73,6 +75,9 @@ func (r *reader) readProtections() error {
 	})
 	if err == nil {
 		r.follow()
+	}
+	for _, p := range r.protections {
+		p.beside = r.byParent[p.node.parent]
 	}
 	return err
 }

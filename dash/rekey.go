@@ -15,22 +15,39 @@ func (p *protection) rekey(src source, ch key.Changes) ([]splice, error) {
 			out = append(out, splice{a.at, escape(text, a.quote)})
 		}
 	}
+	applies := p.applies()
 	for _, d := range p.data {
-		data, updated, err := d.rekey(ch)
+		s, err := d.edit(src, ch, applies)
 		if err != nil {
-			return nil, src.fail(classOf(err), d.node.start, "%s: %v", d.node.local, err)
-		}
-		if !updated {
-			continue
-		}
-		s, ok := d.overwrite(src.raw, data)
-		if !ok {
-			return nil, src.fail(ErrUnsupported, d.node.start, "%s has entities or changes its length", d.node.local)
+			return nil, err
 		}
 		out = append(out, s...)
 	}
 	spelled, err := p.rekeySpelled(src, ch)
 	return append(out, spelled...), err
+}
+
+// edit is what changes of one piece of data.
+func (d protectionData) edit(src source, ch key.Changes, applies []key.KID) ([]splice, error) {
+	fresh, _, err := d.replacement(ch, applies)
+	if err != nil {
+		return nil, src.fail(classOf(err), d.node.start, "%s: %v", d.node.local, err)
+	}
+	if len(fresh) > 0 {
+		return d.replace(src.raw, fresh), nil
+	}
+	data, updated, err := d.rekey(ch)
+	if err != nil {
+		return nil, src.fail(classOf(err), d.node.start, "%s: %v", d.node.local, err)
+	}
+	if !updated {
+		return nil, nil
+	}
+	s, ok := d.overwrite(src.raw, data)
+	if !ok {
+		return nil, src.fail(ErrUnsupported, d.node.start, "%s has entities or changes its length", d.node.local)
+	}
+	return s, nil
 }
 
 func (d protectionData) rekey(ch key.Changes) (data []byte, updated bool, err error) {
@@ -49,7 +66,10 @@ func (d protectionData) rekey(ch key.Changes) (data []byte, updated bool, err er
 // overwrite puts new base64 over the old, character by character: line breaks
 // and blanks in it stay.
 func (d protectionData) overwrite(raw, data []byte) ([]splice, bool) {
-	text := d.encoding.EncodeToString(data)
+	return d.overtype(raw, d.encoding.EncodeToString(data))
+}
+
+func (d protectionData) overtype(raw []byte, text string) ([]splice, bool) {
 	var out []splice
 	for _, run := range d.node.runs {
 		b := append([]byte(nil), raw[run.start:run.end]...)

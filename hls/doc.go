@@ -17,7 +17,9 @@
 // of SAMPLE-AES name the new key after [RekeyKeyTag]: in KEYID, in data: URIs that
 // hold a KID, a pssh box or a PlayReady object, and where a URI spells the KID in
 // hex. Where a tag names a KID in a way that is not rewritten, it is refused. The
-// IV attribute stays.
+// IV attribute stays. New DRM data of the tag's system (key.Change.PSSH) stands in
+// the place of the box or object: that of KEYID, where the tag has one; where it
+// would be several, the old stays with the new KIDs in it ([OldDRMData]).
 //
 // The package never opens a reference, never makes a key, and quotes no key URI in
 // an error: a data: URI may hold a key. A playlist that breaks a rule which its

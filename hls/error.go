@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/seed-6133abe0/rekey/pssh"
 )
 
 // The classes of error, for errors.Is.
@@ -18,6 +20,8 @@ var (
 	ErrMissingKey = errors.New("missing key")
 	// ErrLimit: the object is larger than the package's stated limits.
 	ErrLimit = errors.New("limit exceeded")
+	// ErrReplacement: the fault lies with the new DRM data that a change brings.
+	ErrReplacement = pssh.ErrReplacement
 )
 
 // Error says which object is wrong, where and why. It never holds key bytes.

@@ -58,9 +58,11 @@ func KeyTagKIDs(k *KeyTag) ([]key.KID, error) {
 // ch change, and whether that is anything else. The KID is replaced in KEYID, in
 // a data: URI, and where another URI, skd:// among them, spells it in hex: 32
 // digits or the dashed form. What names no KID of ch stays, and so do tags of
-// other methods.
+// other methods. Where the change brings new DRM data (key.Change.PSSH) of the
+// system whose pssh box or PlayReady object a data: URI holds, that stands there
+// instead; [OldDRMData] tells where it does not.
 //
-// ErrUnsupported: the tag names a KID of ch where this function does not change
+// ErrReplacement: that new data can't be used. ErrUnsupported: the tag names a KID of ch where this function does not change
 // it, or holds the content key itself, or leads to it ([KeyTag.LeadsToKey]) by a
 // URI that would lead to the old key still. Who gives that key a new URI takes
 // the new KEYID from [RekeyKeyID].
@@ -123,27 +125,38 @@ func rekeyURI(k *KeyTag, ch key.Changes) (string, error) {
 	if !ok {
 		return rekeySpelled(k, ch)
 	}
-	out, updated := d.data, false
-	switch d.kind {
-	case dataPSSH:
-		out, updated, err = pssh.Rekey(d.data, ch)
-	case dataPRO:
-		out, updated, err = pssh.RekeyPRO(d.data, ch)
-	case dataHeader:
-		out, updated, err = rekeyHeader(d.data, ch)
-	case dataKID:
-		out, updated, err = rekeyKID(k, d.data, ch)
-	case dataClearKey:
-		err = refuseClearKey(k, d.data, ch)
-	case dataOther:
-	}
+	out, _, err := replaceData(k, d, ch)
 	if err != nil {
 		return "", tagError(k, err)
+	}
+	updated := out != nil
+	if !updated {
+		if out, updated, err = rekeyData(k, d, ch); err != nil {
+			return "", tagError(k, err)
+		}
 	}
 	if !updated {
 		return "", nil
 	}
 	return k.URI[:d.payload] + d.encoding.EncodeToString(out), nil
+}
+
+// rekeyData replaces the KIDs in what a data: URI holds.
+func rekeyData(k *KeyTag, d dataURI, ch key.Changes) ([]byte, bool, error) {
+	switch d.kind {
+	case dataPSSH:
+		return pssh.Rekey(d.data, ch)
+	case dataPRO:
+		return pssh.RekeyPRO(d.data, ch)
+	case dataHeader:
+		return rekeyHeader(d.data, ch)
+	case dataKID:
+		return rekeyKID(k, d.data, ch)
+	case dataClearKey:
+		return nil, false, refuseClearKey(k, d.data, ch)
+	default:
+		return d.data, false, nil
+	}
 }
 
 func rekeyHeader(header []byte, ch key.Changes) ([]byte, bool, error) {
@@ -195,6 +208,9 @@ func tagError(k *KeyTag, err error) error {
 	class := ErrMalformed
 	if errors.Is(err, pssh.ErrUnsupported) {
 		class = ErrUnsupported
+	}
+	if errors.Is(err, ErrReplacement) {
+		class = ErrReplacement
 	}
 	return &Error{Line: k.Line, Column: k.Column, Class: class, Reason: "data: URI: " + err.Error()}
 }

@@ -66,7 +66,15 @@ func KIDs(box []byte) ([]key.KID, error) {
 	if err != nil {
 		return nil, err
 	}
-	kids := b.KIDs
+	inside, err := b.dataKIDs()
+	if err != nil {
+		return nil, err
+	}
+	return unique(append(b.KIDs, inside...)), nil
+}
+
+// dataKIDs lists the KIDs in the system's data, where it is one that is read.
+func (b *Box) dataKIDs() (kids []key.KID, err error) {
 	switch b.System {
 	case Widevine:
 		ids, err := parseWidevine(b.Data, b.dataAt)
@@ -77,13 +85,9 @@ func KIDs(box []byte) ([]key.KID, error) {
 			kids = append(kids, key.KID(b.Data[id:id+16]))
 		}
 	case PlayReady:
-		more, err := PROKIDs(b.Data)
-		if err != nil {
-			return nil, err
-		}
-		kids = append(kids, more...)
+		return PROKIDs(b.Data)
 	}
-	return unique(kids), nil
+	return kids, nil
 }
 
 // Rekey returns a copy of box in which every KID of ch is replaced, and

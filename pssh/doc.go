@@ -4,6 +4,8 @@
 //
 // Rekeying overwrites KIDs, and PlayReady's CHECKSUM, where they stand: the
 // length never changes and no other byte does. Systems whose data it does not
-// know are kept as they are. It never reads a licence, never fetches anything
+// know are kept as they are. Where a key service gave whole new boxes with the new
+// key (key.Change.PSSH), Replace and ReplacePRO say which of them stand in the
+// place of the old; a system that was not there is never added. It never reads a licence, never fetches anything
 // and never puts key bytes anywhere but into the CHECKSUM's AES.
 package pssh
