@@ -40,6 +40,27 @@ if ((${#missing[@]})); then
 fi
 
 mkdir -p "$bin"
+
+# promtool checks the alert rules. It comes in Debian's package prometheus, which
+# on a machine with systemd would also start a server that listens on every
+# address, for as long as the machine runs. So the package is not installed: only
+# this one program is taken out of it. apt-get checks it as it does any package.
+if ! command -v promtool >/dev/null && [[ ! -x $bin/promtool ]]; then
+  command -v dpkg-deb >/dev/null || { echo "tools.sh: no dpkg-deb here; put promtool, of Prometheus 2.42 or newer, in PATH" >&2; exit 1; }
+  echo "tools.sh: taking promtool out of Debian's package prometheus (once)"
+  part=$(mktemp -d)
+  trap 'rm -rf "$part"' EXIT
+  if ! (cd "$part" && apt-get download -q prometheus); then
+    # No package lists yet.
+    root=()
+    ((EUID == 0)) || root=(sudo)
+    "${root[@]}" apt-get update -q
+    (cd "$part" && apt-get download -q prometheus)
+  fi
+  dpkg-deb --fsys-tarfile "$part"/prometheus_*.deb | tar -x -C "$part" ./usr/bin/promtool
+  install -m 0755 "$part/usr/bin/promtool" "$bin/promtool"
+fi
+
 for pair in "${go_tools[@]}"; do
   name=${pair%%=*} module=${pair#*=}
   if [[ -x $bin/$name ]] && go version -m "$bin/$name" | grep -q "[[:space:]]${module##*@}\b"; then
