@@ -115,7 +115,7 @@ func (r *reader) psshError(x box, err error) error {
 	}
 	var e *pssh.Error
 	if errors.As(err, &e) {
-		if class != ErrReplacement {
+		if !errors.Is(class, ErrReplacement) {
 			at += int(e.Offset)
 		}
 		return r.fail(class, at, "%s: %s", e.Place, e.Reason)

@@ -18,7 +18,9 @@
 // number of segments are limited. It never opens a reference: xlink and imported
 // MPDs are refused, as are live MPDs, segment sequences ($SubNumber$), bitstream
 // switching segments, and byte ranges of BaseURLs; see [MPD.Unsupported]. Byte
-// ranges are neither read nor changed, and index segments stay where they are:
-// whoever lets an object change its length must see that none reaches into it. Location, PatchLocation, ContentSteering, licence
-// URLs and events stay too; whoever serves these must serve the edited MPD.
+// ranges are neither read nor changed, and index segments stay where they are: what
+// moves keeps its length, but for an init section that is an object of its own
+// (Representation.Init), into which no range of its Initialization reaches: one with
+// @range is refused. Location, PatchLocation, ContentSteering, licence URLs and
+// events stay too; whoever serves these must serve the edited MPD.
 package dash

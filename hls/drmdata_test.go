@@ -86,7 +86,8 @@ func TestNewDRMDataInLibrary(t *testing.T) {
 				t.Errorf("%s line %d: %q, %v", name, r.Line, why, err)
 			}
 			c := changes[kids[0]]
-			head, data, _ := strings.Cut(r.Key.URI, ";base64,")
+			head, _, _ := strings.Cut(r.Key.URI, ";base64,")
+			data := std(c.NewKID[:])
 			switch r.Key.KeyFormat {
 			case "urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed":
 				seen["widevine"]++
@@ -96,8 +97,6 @@ func TestNewDRMDataInLibrary(t *testing.T) {
 			case formatPlayReady:
 				seen["playready"]++
 				data = std(c.PSSH[1][32:])
-			default:
-				data = std(c.NewKID[:])
 			}
 			want = strings.ReplaceAll(want, r.Key.URI, head+";base64,"+data)
 			rep, updated, err := RekeyKeyTag(r.Key, changes)
