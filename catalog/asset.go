@@ -83,6 +83,9 @@ type Track struct {
 	// Scheme is cenc, AES-128 or empty.
 	Scheme string  `json:"scheme,omitempty"`
 	Init   *Object `json:"init,omitempty"`
+	// InitFixed is true where a manifest says how long the init section is, or may:
+	// it is read by a byte range.
+	InitFixed bool `json:"init_fixed,omitempty"`
 	// Single is true where one object holds the init section and all media: it
 	// is the only one of Segments, and Init is nil.
 	Single bool `json:"single,omitempty"`

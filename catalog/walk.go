@@ -231,6 +231,8 @@ func (w *walker) representation(ctx context.Context, mpd string, r *dash.Represe
 	if err != nil || t == nil {
 		return err
 	}
+	// Only SegmentTemplate@initialization has no range (ISO/IEC 23009-1 §5.3.9.4).
+	t.InitFixed = t.InitFixed || r.InitTemplate == ""
 	w.checkDefaults(mpd, t, r.DefaultKIDs)
 	for _, ref := range r.Media {
 		if err := w.media(ctx, mpd, ref, t); err != nil {

@@ -179,6 +179,7 @@ func (w *walker) hlsSegment(ctx context.Context, k string, s hls.MediaSegment) e
 	if err != nil || t == nil {
 		return err
 	}
+	t.InitFixed = t.InitFixed || s.Map.Range != nil
 	w.keepTags(k, s, t)
 	return w.media(ctx, k, s.URI, t)
 }

@@ -52,6 +52,17 @@ type KeyChange struct {
 // to be handed it.
 func (c KeyChange) Published() bool { return c.Object != nil && len(c.URIs) == 0 }
 
+// PSSH is the DRM data as the formats take it.
+func (c KeyChange) PSSH() [][]byte {
+	var boxes [][]byte
+	for _, d := range c.DRM {
+		if len(d.PSSH) > 0 {
+			boxes = append(boxes, d.PSSH)
+		}
+	}
+	return boxes
+}
+
 // Known reports that whoever serves the new key to players has it already.
 func (c KeyChange) Known() bool { return c.Published() || c.Service }
 
@@ -76,6 +87,8 @@ type Track struct {
 	Scheme  string          `json:"scheme,omitempty"`
 	OldKIDs []key.KID       `json:"old_kids"`
 	Init    *catalog.Object `json:"init,omitempty"`
+	// InitFixed as in catalog.Track.
+	InitFixed bool `json:"init_fixed,omitempty"`
 	// Single is true where one object holds the init section and all media.
 	Single bool `json:"single,omitempty"`
 	// Readings is how the packager reads what others read otherwise, as the first

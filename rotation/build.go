@@ -229,7 +229,7 @@ func newKeyURI(templates []string, old string, kid key.KID) (string, bool) {
 }
 
 func planTrack(t catalog.Track, u *unit, at tree) journal.Track {
-	pt := journal.Track{Number: uint16(u.tracks), ID: t.ID, Format: t.Format, Scheme: t.Scheme, Init: t.Init, Single: t.Single, KIDs: t.KIDs}
+	pt := journal.Track{Number: uint16(u.tracks), ID: t.ID, Format: t.Format, Scheme: t.Scheme, Init: t.Init, InitFixed: t.InitFixed, Single: t.Single, KIDs: t.KIDs}
 	for _, kid := range t.KIDs {
 		if u.kids[kid] {
 			pt.OldKIDs = append(pt.OldKIDs, kid)

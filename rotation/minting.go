@@ -14,6 +14,7 @@ import (
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/pssh"
 	"github.com/seed-6133abe0/rekey/store"
 )
 
@@ -63,6 +64,9 @@ func (e *Engine) askKeys(ctx context.Context, id string, plans []*journal.Plan) 
 			return nil, fmt.Errorf("ask key service for keys of asset %s: %w", p.Asset, err)
 		}
 		for _, k := range keys {
+			if err := checkDRM(k); err != nil {
+				return nil, fmt.Errorf("ask key service for keys of asset %s: %w", p.Asset, err)
+			}
 			made[k.KID] = k
 		}
 	}
@@ -73,6 +77,13 @@ func (e *Engine) askKeys(ctx context.Context, id string, plans []*journal.Plan) 
 		}
 	}
 	return made, nil
+}
+
+// checkDRM refuses data that could not be put into media, while nothing has
+// changed.
+func checkDRM(k NewKey) error {
+	c := journal.KeyChange{NewKID: k.KID, DRM: k.DRM}
+	return pssh.CheckReplacements(key.Changes{k.KID: {New: k.Key, NewKID: k.KID, PSSH: c.PSSH()}})
 }
 
 // fromService reports whether the key service makes a plan's new key.

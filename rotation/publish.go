@@ -212,7 +212,7 @@ func (e *Engine) changes(ctx context.Context, p *journal.Plan) (key.Changes, err
 		if err != nil {
 			return nil, fmt.Errorf("unwrap new key %s: %w", k.NewKID, err)
 		}
-		ch[k.OldKID] = key.Change{New: fresh, NewKID: k.NewKID}
+		ch[k.OldKID] = key.Change{New: fresh, NewKID: k.NewKID, PSSH: k.PSSH()}
 	}
 	return ch, nil
 }

@@ -42,14 +42,19 @@ func (w *Worker) initRekeyer(ctx context.Context, t journal.Track, ch key.Change
 	if err != nil {
 		return nil, err
 	}
-	return func(journal.Object, []byte) (result, error) { return rekeyInit(in, ch) }, nil
+	return func(journal.Object, []byte) (result, error) { return rekeyInit(in, t, ch) }, nil
 }
 
-// rekeyInit gives the init section its new names. It holds no media: its clear
-// form is itself.
-func rekeyInit(in *cenc.Init, ch key.Changes) (result, error) {
-	out, err := in.Rekey(nil, ch)
-	return result{out: out, clear: out, findings: notUpdated(in.NotUpdated())}, err
+// rekeyInit gives the init section its new names, and the DRM data that a key
+// service gave. It holds no media: its clear form is itself. It may become longer
+// only where no manifest says how long it is.
+func rekeyInit(in *cenc.Init, t journal.Track, ch key.Changes) (result, error) {
+	r, err := in.RekeyWith(nil, ch, cenc.InitOptions{AllowGrowth: !t.InitFixed})
+	res := result{out: r.Out, clear: r.Out, findings: notUpdated(r.NotUpdated)}
+	for _, f := range r.Findings {
+		res.findings = append(res.findings, fmt.Sprint(f))
+	}
+	return res, err
 }
 
 // notUpdated is a finding for each protection system whose data may still name an
@@ -87,7 +92,7 @@ func (w *Worker) cencRekeyer(ctx context.Context, t journal.Track, ch key.Change
 	}
 	return func(o journal.Object, src []byte) (result, error) {
 		if o.Init {
-			return rekeyInit(in, ch)
+			return rekeyInit(in, t, ch)
 		}
 		ivs, err := cenc.StructuredIVs(t.Number, o.Number)
 		if err != nil {

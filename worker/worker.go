@@ -203,7 +203,7 @@ func (w *Worker) changes(ctx context.Context, plan *journal.Plan) (key.Changes, 
 		if err != nil {
 			return nil, fmt.Errorf("unwrap new key %s: %w", k.NewKID, err)
 		}
-		changes[k.OldKID] = key.Change{Old: old, New: fresh, NewKID: k.NewKID}
+		changes[k.OldKID] = key.Change{Old: old, New: fresh, NewKID: k.NewKID, PSSH: k.PSSH()}
 	}
 	return changes, nil
 }
