@@ -9,6 +9,8 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/hibiken/asynqmon"
+
+	"github.com/seed-6133abe0/rekey/access"
 )
 
 // Options set up the pages.
@@ -19,6 +21,9 @@ type Options struct {
 	Token string
 	// Admin lets the queue page change the queue. Zero: it only shows it.
 	Admin bool
+	// Metrics is served at /metrics, with an API to those whose role reads them,
+	// else behind the token. Nil: there are none.
+	Metrics http.Handler
 	// API is served to the holders of roles. Nil: there is none.
 	API *API
 }
@@ -46,6 +51,13 @@ func New(o Options) (*Pages, error) {
 	mux.Handle("GET /{$}", authenticated(o.Token, http.RedirectHandler("/queue", http.StatusFound)))
 	if o.API != nil {
 		mux.Handle("/api/", o.API.Handler())
+	}
+	switch {
+	case o.Metrics == nil:
+	case o.API != nil:
+		mux.Handle("GET /metrics", access.Guard(o.API.Identities, access.MetricsRead, o.Metrics))
+	default:
+		mux.Handle("GET /metrics", authenticated(o.Token, o.Metrics))
 	}
 	return &Pages{Handler: mux, mon: mon}, nil
 }

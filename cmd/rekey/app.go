@@ -17,7 +17,8 @@ type app struct {
 		server, token, signingKey                          string
 		json, verbose                                      bool
 	}
-	cfg config
+	cfg    config
+	failed *failures
 }
 
 func (a *app) rootCommand() *cobra.Command {

@@ -54,6 +54,11 @@ type config struct {
 	// Checkpoints say where signed checkpoints go besides the control store: a
 	// file, a webhook's URL, or s3://bucket/prefix.
 	Checkpoints []string `yaml:"checkpoints"`
+	// Webhook gets events of rekey serve, such as a compromised key that was asked
+	// for outside its rotation. Zero: nobody does.
+	Webhook webhookConfig `yaml:"webhook"`
+	// NearExpiry is how long before its expiry a key is reported. Zero: 14d.
+	NearExpiry keyring.Age `yaml:"near_expiry"`
 	// KeyService makes new CENC keys or is handed them. Zero: there is none.
 	KeyService keyServiceConfig `yaml:"key_service"`
 	// KMS says where KEKs are. Zero: a local one.
@@ -63,6 +68,13 @@ type config struct {
 	// CompromiseWindow bounds how long after its start a rotation may open a
 	// compromised key. Zero: 7d.
 	CompromiseWindow keyring.Age `yaml:"compromise_window"`
+}
+
+// webhookConfig is an https URL, or http to loopback, and the file (0600) of the
+// secret that bodies are signed with.
+type webhookConfig struct {
+	URL        string `yaml:"url"`
+	SecretFile string `yaml:"secret_file"`
 }
 
 // keyLifetime is for keys that carry the tag; without one, for all.

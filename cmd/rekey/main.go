@@ -21,7 +21,7 @@ func main() {
 
 // run is the whole program: arguments and streams in, exit code out.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, failed: &failures{}}
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(stdin)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/seed-6133abe0/rekey/keyring"
@@ -159,6 +160,32 @@ func (c kmsConfig) addOwn(ctx context.Context, set kms.Set) error {
 // kmsFailed hears of every error of a key service.
 func (a *app) kmsFailed(scheme string, err error) {
 	a.log().Warn("key service", "provider", scheme, "error", err)
+	a.failed.tell(scheme, err)
+}
+
+// failures leads errors of key services to whoever counts them, once somebody
+// does.
+type failures struct {
+	mu sync.Mutex
+	to func(scheme string, err error)
+}
+
+func (f *failures) set(to func(scheme string, err error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.to = to
+}
+
+func (f *failures) tell(scheme string, err error) {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	to := f.to
+	f.mu.Unlock()
+	if to != nil {
+		to(scheme, err)
+	}
 }
 
 // masterKeyFile is where the local KEK is.

@@ -40,7 +40,11 @@ func (a *app) serveCommand() *cobra.Command {
 			return err
 		}
 		o := dashboard.Options{Redis: conn, Token: token, Admin: admin}
-		err = a.attachAPI(ctx, e, &o)
+		w, err := a.startWatch(ctx, e, true)
+		if err == nil {
+			o.Metrics = w.Handler()
+			err = a.attachAPI(ctx, e, &o)
+		}
 		if err == nil {
 			err = a.serve(ctx, e, listen, o)
 		}

@@ -13,6 +13,7 @@ import (
 func (a *app) workerCommand() *cobra.Command {
 	var concurrency int
 	var readBack bool
+	var metrics string
 	c := &cobra.Command{Use: "worker", Short: "Serve the queue", RunE: func(cmd *cobra.Command, _ []string) error {
 		if a.cfg.Redis == "" {
 			return usagef("a worker needs the queue: --redis")
@@ -20,10 +21,12 @@ func (a *app) workerCommand() *cobra.Command {
 		ctx := cmd.Context()
 		// A worker without the master key can do nothing; making one would hide
 		// that.
-		if file, err := a.masterKeyFile(); err != nil {
-			return err
-		} else if _, err := os.Stat(file); err != nil {
-			return usagef("a worker needs the master key that the records are under: %v", err)
+		if a.cfg.KMS.KEK == "" {
+			if file, err := a.masterKeyFile(); err != nil {
+				return err
+			} else if _, err := os.Stat(file); err != nil {
+				return usagef("a worker needs the master key that the records are under: %v", err)
+			}
 		}
 		e, err := a.open(ctx)
 		if err != nil {
@@ -33,9 +36,19 @@ func (a *app) workerCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if metrics != "" {
+			w, err := a.startWatch(ctx, e, false)
+			if err == nil {
+				err = serveMetrics(ctx, metrics, w)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		return queue.Serve(ctx, conn, newWorker(ctx, e, readBack), nil, queue.ServerOptions{Concurrency: concurrency, Log: e.Log})
 	}}
 	c.Flags().IntVar(&concurrency, "concurrency", 0, "parts worked at once (0: 4)")
+	c.Flags().StringVar(&metrics, "metrics", "", "address to serve metrics at, to anybody (absent: none)")
 	c.Flags().BoolVar(&readBack, "read-back", false, "read every object back after it is written (first and last of a track always are)")
 	return c
 }
