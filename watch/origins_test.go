@@ -132,6 +132,55 @@ func TestOriginsSurvive(t *testing.T) {
 	}
 }
 
+// TestOriginsMerge: what another watcher has saved meanwhile stays.
+func TestOriginsMerge(t *testing.T) {
+	b := newBench(t)
+	w := b.watcher(t, nil)
+	w.round(t.Context())
+	theirs, err := w.readOrigins(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs.since = theirs.since.Add(-time.Hour)
+	theirs.seen("00112233445566778899aabbccddeeff", b.Now(), time.Hour)
+	body, err := theirs.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.store.Put(t.Context(), originsName, body, store.PutOptions{IfMatch: theirs.etag}); err != nil {
+		t.Fatal(err)
+	}
+	b.unwrap(t, w, "alice", "192.0.2.2")
+	both, err := w.readOrigins(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(both.last) != 2 || !both.since.Equal(theirs.since) {
+		t.Errorf("saved %v since %s, want both origins since %s", both.last, both.since, theirs.since)
+	}
+}
+
+// TestOldIsNoNews: an origin that was forgotten is not told of for records that
+// were read before.
+func TestOldIsNoNews(t *testing.T) {
+	b := newBench(t)
+	saved := &origins{since: b.Now(), last: map[string]time.Time{}}
+	b.add(90 * time.Minute) // longer than is learnt
+	b.append(t, audit.Record{Action: audit.KeyUnwrap})
+	b.add(30 * time.Minute)
+	saved.through = b.Now()
+	body, err := saved.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.store.Put(t.Context(), originsName, body, store.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w := b.watcher(t, nil)
+	w.round(t.Context())
+	want(t, w, map[string]float64{`rekey_events_total{event="new-origin"}`: 0, "rekey_origins_known": 1, "rekey_origins_learning": 0})
+}
+
 // TestOriginsLost: an object that does not read makes every origin new, at once.
 func TestOriginsLost(t *testing.T) {
 	for name, body := range map[string][]byte{"damaged": []byte("{"), "huge": bytes.Repeat([]byte(" "), maxSaved+1)} {
@@ -141,6 +190,8 @@ func TestOriginsLost(t *testing.T) {
 			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, body, 0o600)); err != nil {
 				t.Fatal(err)
 			}
+			b.append(t, audit.Record{Action: audit.KeyUnwrap, Actor: "old"}) // no news
+			b.add(time.Second)
 			w := b.watcher(t, nil)
 			w.round(t.Context())
 			b.unwrap(t, w, "alice", "192.0.2.2")

@@ -74,6 +74,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	if len(r.answers) > 0 {
 		status := r.answers[0]
 		r.answers = r.answers[1:]
+		if status == 0 {
+			panic(http.ErrAbortHandler) // the connection breaks
+		}
 		if status/100 == 3 {
 			w.Header().Set("Location", "/elsewhere")
 		}
@@ -184,6 +187,28 @@ func TestWebhookBurst(t *testing.T) {
 	r.check(t, 3)
 }
 
+// TestWebhookCounts: events that each tell of many are added up.
+func TestWebhookCounts(t *testing.T) {
+	b := newBench(t)
+	r := newReceiver(t, false)
+	w, stop := b.hooked(t, r, nil)
+	w.round(t.Context())
+	b.add(time.Second)
+	for range 60 {
+		b.append(t, audit.Record{Action: audit.RoleRefuse, Actor: "mallory", Outcome: audit.Refused})
+	}
+	w.round(t.Context())
+	b.add(5 * time.Minute)
+	w.round(t.Context())
+	for _, n := range []int{20, 40} {
+		if e := r.next(t); e.Event != RefusedBurst || e.Severity != Warning || e.Count != n {
+			t.Errorf("%+v, want a burst of %d", e, n)
+		}
+	}
+	stop()
+	r.check(t, 2)
+}
+
 // TestWebhookTries: what may pass is tried again, what does not is given up, and
 // a redirect is not followed.
 func TestWebhookTries(t *testing.T) {
@@ -193,6 +218,7 @@ func TestWebhookTries(t *testing.T) {
 	}{
 		"taken":       {nil, 1, 0, 0},
 		"tried again": {[]int{500, 503, 429, 408}, 5, 4, 0},
+		"broken off":  {[]int{0, 0}, 3, 2, 0},
 		"given up":    {[]int{500, 500, 500, 500, 500, 500}, 6, 6, 1},
 		"refused":     {[]int{403}, 1, 1, 1},
 		"redirected":  {[]int{307}, 1, 1, 1},
