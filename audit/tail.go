@@ -94,8 +94,12 @@ func newest(all []Entry, n int) []Entry {
 
 // Next returns what has been written since the last call, in the order of time.
 // A stream that began and ended in between is missed: call it more often than
-// the sequencer closes silent streams.
+// the sequencer closes silent streams. With an error come the records that were
+// read before it; they do not come again.
 func (t *Tail) Next(ctx context.Context) ([]Entry, error) {
+	if t.c == nil {
+		return nil, errors.New("read audit log: Next before Last succeeded")
+	}
 	t.round++
 	now := t.clock()
 	var out []Entry
@@ -103,7 +107,7 @@ func (t *Tail) Next(ctx context.Context) ([]Entry, error) {
 		return now.Sub(c.Seen) < tailQuiet || int(c.Stream[len(c.Stream)-1])%tailRounds == t.round%tailRounds
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read audit log: %w", err)
+		return out, fmt.Errorf("read audit log: %w", err)
 	}
 	return out, errors.Join(problems...)
 }

@@ -130,11 +130,11 @@ func (a *app) auditTail(ctx context.Context, n int, follow bool, every time.Dura
 		case <-tick.C:
 		}
 		entries, bad = t.Next(ctx)
+		if err := a.printEntries(entries); err != nil {
+			return errors.Join(err, bad)
+		}
 		if bad != nil && !errors.Is(bad, audit.ErrCorrupt) {
 			return bad
-		}
-		if err := a.printEntries(entries); err != nil {
-			return err
 		}
 	}
 }
