@@ -45,12 +45,36 @@ func anchorOfName(name string) (kid key.KID, n int, err error) {
 // anchor makes ev the n-th event of a key for good; store.ErrPrecondition where
 // another one is. After store.ErrUnavailable it may stand: who reads again sees.
 func (r *Ring) anchor(ctx context.Context, kid key.KID, n int, ev Event) error {
+	body, err := encodeEvent(ev)
+	if err != nil {
+		return err
+	}
+	_, err = r.o.Store.Put(ctx, anchorName(kid, n), body, store.PutOptions{CreateOnly: true, Attributes: recordAttributes()})
+	return err
+}
+
+func encodeEvent(ev Event) ([]byte, error) {
 	body, err := json.Marshal(ev)
 	if err != nil {
-		return fmt.Errorf("encode event: %w", err)
+		return nil, fmt.Errorf("encode event: %w", err)
 	}
-	_, err = r.o.Store.Put(ctx, anchorName(kid, n), append(body, '\n'), store.PutOptions{CreateOnly: true, Attributes: recordAttributes()})
-	return err
+	if len(body) >= maxAnchor {
+		return nil, fmt.Errorf("encode event: %w: %d bytes, at most %d", ErrSyntax, len(body)+1, maxAnchor)
+	}
+	return append(body, '\n'), nil
+}
+
+// decodeEvent reads the event that stands under name. Its errors are *Error of
+// class ErrCorrupt.
+func decodeEvent(name string, b []byte) (Event, error) {
+	var ev Event
+	if err := strictjson.Decode(b, &ev); err != nil {
+		return Event{}, corrupt(name, -1, err.Error())
+	}
+	if reason := ev.fault(); reason != "" {
+		return Event{}, corrupt(name, -1, reason)
+	}
+	return ev, nil
 }
 
 // catchUp takes in the events that rec is behind, and counts them.
@@ -64,14 +88,14 @@ func (r *Ring) catchUp(ctx context.Context, rec *Record) (behind int, err error)
 		if err != nil {
 			return behind, err
 		}
-		var ev Event
-		if err := strictjson.Decode(body, &ev); err != nil {
-			return behind, corrupt(name, -1, err.Error())
+		ev, err := decodeEvent(name, body)
+		if err != nil {
+			return behind, err
 		}
-		rec.apply(ev)
-		if reason := rec.fault(); reason != "" {
+		if reason := ev.misfit(rec.State); reason != "" {
 			return behind, corrupt(name, -1, reason)
 		}
+		rec.apply(ev)
 	}
 }
 
@@ -79,7 +103,7 @@ func (r *Ring) catchUp(ctx context.Context, rec *Record) (behind int, err error)
 func (r *Record) apply(ev Event) {
 	r.History = append(r.History, ev)
 	r.State = ev.State
-	if ev.URI != "" {
+	if r.URI == "" {
 		r.URI = ev.URI
 	}
 	if ev.State == Destroyed {
@@ -88,7 +112,8 @@ func (r *Record) apply(ev Event) {
 }
 
 // anchored yields the number of the last anchored event of each key that has
-// any, in the order of KIDs.
+// any, in the order of KIDs, and an error (ErrCorrupt) for each object that is no
+// event. Another error ends it.
 func (r *Ring) anchored(ctx context.Context) iter.Seq2[anchorCount, error] {
 	return func(yield func(anchorCount, error) bool) {
 		var last anchorCount

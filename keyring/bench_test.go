@@ -30,6 +30,7 @@ type bench struct {
 	clock func() time.Time
 	// open are the rotations that may open compromised keys.
 	open rotations
+	keks int // that anotherKEK made
 	made int // audit records of the first use
 }
 
@@ -84,6 +85,64 @@ func (b *bench) ring(s store.Store, w Wrapper) *Ring {
 
 // rival is a ring that does not pass the bench's faults.
 func (b *bench) rival() *Ring { return b.ring(b.store.Store, b.kms) }
+
+// logOver is another process's log, over that process's store.
+func (b *bench) logOver(s store.Store) *audit.Log { return audit.New(s, b.clock, "alice") }
+
+// anotherKEK is a KEK that nothing is under yet.
+func (b *bench) anotherKEK(t *testing.T) string {
+	t.Helper()
+	b.keks++
+	kek, err := b.kms.Create(t.Context(), fmt.Sprintf("kek-%d", b.keks))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kek
+}
+
+// forget takes an object away behind the ring's back.
+func (b *bench) forget(t *testing.T, name string) {
+	t.Helper()
+	if _, err := b.store.Stat(t.Context(), name); err != nil {
+		t.Fatalf("there is nothing to take away: %v", err)
+	}
+	if err := b.store.Delete(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// putBack writes an object behind the ring's back, over whatever stands.
+func (b *bench) putBack(t *testing.T, name string, body []byte) {
+	t.Helper()
+	if _, err := b.store.Put(t.Context(), name, body, store.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// object is what stands under a name.
+func (b *bench) object(t *testing.T, name string) []byte {
+	t.Helper()
+	body, _, err := store.ReadAll(t.Context(), b.store, name, "", maxRecord, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// copyOf is a key's copy, as a backup has it.
+func (b *bench) copyOf(t *testing.T, kid key.KID) Copy {
+	t.Helper()
+	for c, err := range b.Copies(t.Context(), "backup") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.KID == kid {
+			return c
+		}
+	}
+	t.Fatalf("no copy of %s", kid)
+	return Copy{}
+}
 
 // faulty is a store whose calls a test may fail or watch.
 type faulty struct {

@@ -32,6 +32,10 @@ type Cache struct {
 	o    CacheOptions
 	mu   sync.Mutex
 	kept map[cached]*keptKey
+	// drops counts what may have meant a key that is being opened: that one is
+	// not kept.
+	drops  int
+	closed bool
 }
 
 type cached struct {
@@ -93,7 +97,8 @@ func (c *Cache) Drop(rotation string) {
 // of which it cannot be told is taken for open.
 func (c *Cache) Sweep(ctx context.Context, over func(ctx context.Context, rotation string) (bool, error)) (dropped bool) {
 	c.mu.Lock()
-	have, rotations := len(c.kept), map[string]bool{}
+	dropped = c.expire()
+	rotations := map[string]bool{}
 	for at := range c.kept {
 		rotations[at.rotation] = true
 	}
@@ -101,26 +106,36 @@ func (c *Cache) Sweep(ctx context.Context, over func(ctx context.Context, rotati
 	for r := range rotations {
 		if ended, err := over(ctx, r); err == nil && ended {
 			c.Drop(r)
+			dropped = true
 		}
 	}
-	c.get(cached{}) // drops what is too old
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.kept) < have
+	return dropped
 }
 
-// Close forgets all keys.
-func (c *Cache) Close() { c.drop(func(cached) bool { return true }) }
-
-func (c *Cache) get(at cached) (key.ContentKey, bool) {
-	now := c.ring.o.Clock()
+// Close forgets all keys, and keeps none from then on.
+func (c *Cache) Close() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.closed = true
+	c.mu.Unlock()
+	c.drop(func(cached) bool { return true })
+}
+
+// expire forgets what is too old; c.mu is held.
+func (c *Cache) expire() (found bool) {
+	now := c.ring.o.Clock()
 	for have, e := range c.kept {
 		if !now.Before(e.until) {
 			c.forget(have)
+			found = true
 		}
 	}
+	return found
+}
+
+func (c *Cache) get(at cached) (key.ContentKey, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.expire()
 	e, ok := c.kept[at]
 	if !ok {
 		return key.ContentKey{}, false
@@ -129,12 +144,21 @@ func (c *Cache) get(at cached) (key.ContentKey, bool) {
 }
 
 func (c *Cache) fill(at cached, open func() (key.ContentKey, error)) (key.ContentKey, error) {
+	c.mu.Lock()
+	drops := c.drops
+	c.mu.Unlock()
 	k, err := open()
 	if err != nil || at.rotation == "" {
 		return k, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed || c.drops != drops {
+		return k, nil
+	}
+	if _, ok := c.kept[at]; ok {
+		c.forget(at)
+	}
 	for have := range c.kept {
 		if len(c.kept) < c.o.Keys {
 			break
@@ -148,6 +172,7 @@ func (c *Cache) fill(at cached, open func() (key.ContentKey, error)) (key.Conten
 func (c *Cache) drop(which func(cached) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.drops++
 	for have := range c.kept {
 		if which(have) {
 			c.forget(have)

@@ -17,8 +17,8 @@ var errSettled = errors.New("key record is so already")
 // another change came first.
 type decision func(rec Record, e *audit.Record) (Event, error)
 
-// change is the one way in which a record gets an event: read, decide, on the
-// audit log, anchored, written. Of two at once the second decides again on what
+// change is the one way in which a record that stands gets an event: read,
+// decide, on the audit log, anchored, written. Of two at once the second decides again on what
 // the first has left, a bounded number of times (ErrContended).
 func (r *Ring) change(ctx context.Context, e audit.Record, kid key.KID, decide decision) error {
 	for try := 0; ; try++ {
@@ -56,16 +56,28 @@ func (r *Ring) changeOnce(ctx context.Context, e audit.Record, rec Record, at st
 	case err != nil:
 		return r.refuse(ctx, e, err)
 	}
-	n := len(rec.History) + 1
-	e.StateVersion = n
+	return r.enter(ctx, e, rec, at, ev)
+}
+
+// enter makes ev the next event of a record. What a record cannot hold is not
+// anchored: the event would count, and could never be written down.
+func (r *Ring) enter(ctx context.Context, e audit.Record, rec Record, at stand, ev Event) error {
+	rec.apply(ev)
+	if _, err := encodeLiving(rec); err != nil {
+		return r.refuse(ctx, e, err)
+	}
+	e.StateVersion = len(rec.History)
 	if err := r.allow(ctx, e); err != nil {
 		return err
 	}
-	if err := r.anchor(ctx, rec.KID, n, ev); err != nil {
-		return r.fail(ctx, e, err)
+	err := r.nameURI(ctx, rec.KID, ev.URI)
+	if err == nil {
+		err = r.anchor(ctx, rec.KID, len(rec.History), ev)
 	}
-	rec.apply(ev)
-	if err := r.replace(ctx, rec, at.etag); err != nil {
+	if err == nil {
+		err = r.replace(ctx, rec, at.etag)
+	}
+	if err != nil {
 		return r.fail(ctx, e, err)
 	}
 	return nil

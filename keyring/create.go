@@ -26,8 +26,10 @@ type CreateOptions struct {
 
 // Create makes a new key under kid. If the rotation named made that key before,
 // under the same URI, its record is returned as it stands now: a rotation that
-// starts again finds its keys. Anything else that stands there is ErrExists;
-// without a rotation, whatever stands there.
+// starts again finds its keys. Anything else that stands there is ErrExists, such
+// as another value than the one given; without a rotation, whatever stands there.
+// So is a key whose record was lost and whose events are left: its value is not
+// known. A value given that is weak, or stands under another KID, is ErrWeak.
 func (r *Ring) Create(ctx context.Context, kid key.KID, o CreateOptions) (Record, error) {
 	e := audit.Record{Action: audit.KeyCreate, KID: kid.String(), Rotation: o.Rotation, Asset: o.Asset}
 	rec, err := r.create(ctx, e, kid, o)
@@ -56,7 +58,13 @@ func (r *Ring) create(ctx context.Context, e audit.Record, kid key.KID, o Create
 	if err != nil {
 		return Record{}, r.fail(ctx, e, err)
 	}
-	if e.Rotation == "" || rec.Rotation != e.Rotation || rec.URI != o.URI {
+	same := e.Rotation != "" && rec.Rotation == e.Rotation && rec.URI == o.URI
+	if same && !o.Key.IsZero() {
+		if same, err = r.same(ctx, rec, o.Key); err != nil {
+			return Record{}, r.fail(ctx, e, err)
+		}
+	}
+	if !same {
 		return Record{}, r.refuse(ctx, e, ErrExists)
 	}
 	return rec, r.note(ctx, e, audit.Exists)
@@ -68,10 +76,18 @@ func (r *Ring) createNew(ctx context.Context, e audit.Record, kid key.KID, o Cre
 		k = key.NewContentKey()
 	} else if weak(kid, k) {
 		return Record{}, r.refuse(ctx, e, ErrWeak)
+	} else if err := r.checkValue(ctx, &e, kid, k, false); err != nil {
+		return Record{}, err
 	}
 	rec := Record{
-		KID: kid, URI: o.URI, Rotation: o.Rotation, Asset: o.Asset, Scheme: o.Scheme, Tags: o.Tags, DRM: o.DRM,
+		KID: kid, State: Active, URI: o.URI, Rotation: o.Rotation, Asset: o.Asset, Scheme: o.Scheme, Tags: o.Tags, DRM: o.DRM,
 		History: []Event{r.event(Active, "created", o.Rotation)},
+	}
+	switch n, err := r.catchUp(ctx, &rec); {
+	case err != nil:
+		return Record{}, r.fail(ctx, e, err)
+	case n > 0:
+		return Record{}, r.refuse(ctx, e, fmt.Errorf("%w: its record was lost, and %d events of it are left", ErrExists, n))
 	}
 	return r.add(ctx, e, k, rec)
 }

@@ -15,7 +15,8 @@ type Ender interface {
 }
 
 // DestroyKEK schedules the end of a KEK that nothing is under any more; else, and
-// for the one in use, it is ErrKEKInUse.
+// for the one in use, it is ErrKEKInUse. So it is if something came in meanwhile:
+// then the end is scheduled, and has to be called back.
 func (r *Ring) DestroyKEK(ctx context.Context, s Ender, kek, reason string) (time.Time, error) {
 	e := audit.Record{Action: audit.KEKDestroy, Object: kek, Reason: reason}
 	if err := r.unused(ctx, kek); err != nil {
@@ -27,6 +28,9 @@ func (r *Ring) DestroyKEK(ctx context.Context, s Ender, kek, reason string) (tim
 	due, err := s.ScheduleDestruction(ctx, kek)
 	if err != nil {
 		return time.Time{}, r.fail(ctx, e, fmt.Errorf("destroy KEK: %w", err))
+	}
+	if err := r.unused(ctx, kek); err != nil {
+		return due, r.fail(ctx, e, fmt.Errorf("destroy KEK: it ends at %s unless it is enabled again: %w", due.UTC().Format(time.RFC3339), err))
 	}
 	return due, nil
 }

@@ -19,8 +19,8 @@ var (
 	ErrWeak = errors.New("key is a known-weak value")
 	// ErrKEKInUse: disabling the KEK would make keys unreadable.
 	ErrKEKInUse = errors.New("KEK is in use")
-	// ErrContended: others kept changing the record. Nothing was changed; the
-	// call may be made again.
+	// ErrContended: others kept changing the record, or the store kept failing.
+	// Call again: what was done already is found done.
 	ErrContended = errors.New("key record is contended")
 )
 

@@ -29,7 +29,8 @@ type ImportOptions struct {
 // false and err nil, and its state is what it was; a URI is added if it had
 // none. Another key, or another URI, is ErrExists. A zero KID or key is
 // ErrSyntax; a known-weak one, or one that stands under another KID, ErrWeak. A
-// key whose record was lost gets the state back that the audit log has of it.
+// key whose record was lost gets back the state that its events beside the audit
+// log lead to.
 func (r *Ring) Import(ctx context.Context, kid key.KID, k key.ContentKey, o ImportOptions) (created bool, err error) {
 	e := audit.Record{Action: audit.KeyImport, KID: kid.String()}
 	if o.AllowWeak && weak(kid, k) {
@@ -48,9 +49,12 @@ func (r *Ring) importKey(ctx context.Context, e audit.Record, kid key.KID, k key
 	}
 	_, _, err := r.read(ctx, kid)
 	if errors.Is(err, ErrNotFound) {
-		rec := Record{KID: kid, URI: o.URI, Tags: o.Tags, DRM: o.DRM, History: []Event{r.event(Active, "imported", "")}}
+		rec := Record{KID: kid, State: Active, URI: o.URI, Tags: o.Tags, DRM: o.DRM, History: []Event{r.event(Active, "imported", "")}}
 		if err = r.checkValue(ctx, &e, kid, k, o.AllowWeak); err != nil {
 			return false, err
+		}
+		if _, err := r.catchUp(ctx, &rec); err != nil {
+			return false, r.fail(ctx, e, err)
 		}
 		_, err = r.add(ctx, e, k, rec)
 		if err == nil {
@@ -90,23 +94,20 @@ func (r *Ring) checkValue(ctx context.Context, e *audit.Record, kid key.KID, k k
 
 // importOver settles an import where a record stands.
 func (r *Ring) importOver(ctx context.Context, e audit.Record, kid key.KID, k key.ContentKey, o ImportOptions) error {
-	const reason = "key URI added"
 	return r.change(ctx, e, kid, func(rec Record, e *audit.Record) (Event, error) {
 		switch same, err := r.same(ctx, rec, k); {
 		case err != nil:
 			return Event{}, err
 		case !same:
 			return Event{}, ErrExists
-		case o.URI == "" || o.URI == rec.URI:
+		case o.URI == "" || rec.hasURI(o.URI):
 			e.Outcome = audit.Exists
 			return Event{}, errSettled
 		case rec.URI != "":
 			return Event{}, fmt.Errorf("%w: the same key, but with another key URI", ErrExists)
 		}
-		e.Reason = reason
-		ev := r.event(rec.State, reason, "")
-		ev.URI = o.URI
-		return ev, r.nameURI(ctx, rec.KID, o.URI)
+		e.Reason = reasonURI
+		return r.addURI(ctx, rec, o.URI)
 	})
 }
 
@@ -135,58 +136,82 @@ func (r *Ring) add(ctx context.Context, e audit.Record, k key.ContentKey, rec Re
 
 // write puts a record there for the first time. Its names go before it, since a
 // key without them would be asked for under another KID, or not be found as a
-// twin.
+// twin. Of a destroyed key k may be zero.
 func (r *Ring) write(ctx context.Context, k key.ContentKey, rec *Record) (err error) {
 	if rec.Created.IsZero() {
 		rec.Created = rec.History[0].Time
 		rec.Expires = expires(r.o.Lifetimes, rec.Tags, rec.Created)
 	}
-	rec.State = rec.History[len(rec.History)-1].State
-	if rec.KEK, err = r.KEK(ctx); err != nil {
-		return err
+	if !k.IsZero() {
+		if rec.Fingerprint, err = r.fingerprint(ctx, k); err != nil {
+			return err
+		}
 	}
-	if rec.Fingerprint, err = r.fingerprint(ctx, k); err != nil {
-		return err
+	if rec.State == Destroyed {
+		rec.Wrapped = nil
+		rec.KEK, err = r.KEK(ctx)
+	} else {
+		rec.KEK, rec.Wrapped, err = r.wrapInUse(ctx, rec.KID, k)
 	}
-	if rec.Wrapped, err = r.o.KMS.Wrap(ctx, rec.KEK, rec.KID, k); err != nil {
-		return err
-	}
-	if err := errors.Join(r.nameURI(ctx, rec.KID, rec.URI), r.nameValue(ctx, *rec)); err != nil {
-		return err
-	}
-	if _, err := r.catchUp(ctx, rec); err != nil {
-		return err
-	}
-	body, err := encodeRecord(*rec)
 	if err != nil {
+		return err
+	}
+	body, err := encodeLiving(*rec)
+	if err != nil {
+		return err
+	}
+	if err := r.nameAll(ctx, *rec); err != nil {
 		return err
 	}
 	if _, err := store.PutOnce(ctx, r.o.Store, objectName(rec.KID), body, recordAttributes()); err != nil {
 		return err
 	}
-	return r.followKEK(ctx, rec)
+	return r.followKEK(ctx, k, rec)
+}
+
+func (r *Ring) nameAll(ctx context.Context, rec Record) error {
+	for _, uri := range rec.uris() {
+		if err := r.nameURI(ctx, rec.KID, uri); err != nil {
+			return err
+		}
+	}
+	if rec.Fingerprint == "" {
+		return nil
+	}
+	return r.nameValue(ctx, rec)
 }
 
 // followKEK moves a record that was written while the KEK in use changed: the
-// run of RewrapAll that made the change may have passed by it.
-func (r *Ring) followKEK(ctx context.Context, rec *Record) error {
+// run of RewrapAll that made the change may have passed by it. The KEK that it is
+// under may be off by now, but k is at hand.
+func (r *Ring) followKEK(ctx context.Context, k key.ContentKey, rec *Record) error {
 	now, err := r.KEK(ctx)
 	if err != nil || now == rec.KEK || rec.State == Destroyed {
 		return err
 	}
-	if _, err := r.rewrapKey(ctx, rec.KID, now, "the KEK in use changed"); err != nil {
+	if _, err := r.rewrapKey(ctx, rec.KID, "the KEK in use changed", k); err != nil {
 		return err
 	}
 	*rec, _, err = r.read(ctx, rec.KID)
 	return err
 }
 
-// open unwraps a record's key.
+// open unwraps a record's key. Where another run moves it under another KEK, and
+// switches the first one off, between the reading of the record and this, the
+// record is read again.
 func (r *Ring) open(ctx context.Context, rec Record) (key.ContentKey, error) {
 	if rec.State == Destroyed {
 		return key.ContentKey{}, fmt.Errorf("%w: the key is destroyed", ErrForbidden)
 	}
-	return r.o.KMS.Unwrap(ctx, rec.KEK, rec.KID, rec.Wrapped)
+	k, err := r.o.KMS.Unwrap(ctx, rec.KEK, rec.KID, rec.Wrapped)
+	if err == nil {
+		return k, nil
+	}
+	now, _, readErr := r.read(ctx, rec.KID)
+	if readErr != nil || now.KEK == rec.KEK || now.State == Destroyed {
+		return key.ContentKey{}, err
+	}
+	return r.o.KMS.Unwrap(ctx, now.KEK, now.KID, now.Wrapped)
 }
 
 func checkImport(kid key.KID, k key.ContentKey, o ImportOptions) error {

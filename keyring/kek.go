@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-6133abe0/rekey/audit"
@@ -58,14 +59,20 @@ func (r *Ring) choices(ctx context.Context) (choices, string, error) {
 	if err != nil {
 		return choices{}, "", fmt.Errorf("read %s: %w", kekName, err)
 	}
+	c, err := decodeChoices(body)
+	return c, info.ETag, err
+}
+
+// decodeChoices reads kek.json. Its errors are *Error of class ErrCorrupt.
+func decodeChoices(b []byte) (choices, error) {
 	var c choices
-	if err := strictjson.Decode(body, &c); err != nil {
-		return choices{}, "", corrupt(kekName, -1, err.Error())
+	if err := strictjson.Decode(b, &c); err != nil {
+		return choices{}, corrupt(kekName, -1, err.Error())
 	}
-	if len(c.KEKs) == 0 || c.current() == "" {
-		return choices{}, "", corrupt(kekName, -1, "names no KEK")
+	if len(c.KEKs) == 0 || slices.ContainsFunc(c.KEKs, func(c Choice) bool { return c.KEK == "" }) {
+		return choices{}, corrupt(kekName, -1, "names no KEK")
 	}
-	return c, info.ETag, nil
+	return c, nil
 }
 
 func (r *Ring) firstKEK(ctx context.Context) error {
@@ -93,13 +100,20 @@ func (r *Ring) encodeChoices(c choices, kek, reason string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", kekName, err)
 	}
+	if len(b) >= maxRecord {
+		return nil, fmt.Errorf("encode %s: %w: %d bytes, at most %d", kekName, ErrSyntax, len(b)+1, maxRecord)
+	}
 	return append(b, '\n'), nil
 }
 
 // UseKEK puts new wraps under another KEK, after it was tried. Records stay
-// under theirs until RewrapAll. The KEK in use again is no error.
+// under theirs until RewrapAll. The KEK in use again is no error. Of two who
+// choose at once one gets store.ErrPrecondition.
 func (r *Ring) UseKEK(ctx context.Context, kek, reason string) error {
 	e := audit.Record{Action: audit.KEKRotate, Object: kek, Reason: reason}
+	if len(reason) > maxReason { // the history is kept for ever, in one object
+		return r.refuse(ctx, audit.Record{Action: e.Action, Object: kek}, fmt.Errorf("use KEK %s: %w: a reason longer than %d bytes", kek, ErrSyntax, maxReason))
+	}
 	if err := r.tryKEK(ctx, kek); err != nil {
 		return r.fail(ctx, e, fmt.Errorf("use KEK %s: %w", kek, err))
 	}
@@ -121,6 +135,27 @@ func (r *Ring) UseKEK(ctx context.Context, kek, reason string) error {
 		return r.fail(ctx, e, fmt.Errorf("use KEK %s: %w", kek, err))
 	}
 	return nil
+}
+
+// wrapInUse wraps under the KEK in use. One that was changed and switched off
+// between the two calls is not the KEK in use any more.
+func (r *Ring) wrapInUse(ctx context.Context, kid key.KID, k key.ContentKey) (kek string, wrapped []byte, err error) {
+	if kek, err = r.KEK(ctx); err != nil {
+		return "", nil, err
+	}
+	wrapped, err = r.o.KMS.Wrap(ctx, kek, kid, k)
+	if err != nil && r.replaced(ctx, kek) {
+		if kek, err = r.KEK(ctx); err == nil {
+			wrapped, err = r.o.KMS.Wrap(ctx, kek, kid, k)
+		}
+	}
+	return kek, wrapped, err
+}
+
+// replaced reports whether another KEK is known to be in use.
+func (r *Ring) replaced(ctx context.Context, kek string) bool {
+	now, err := r.KEK(ctx)
+	return err == nil && now != kek
 }
 
 // tryKEK wraps a key that is thrown away.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/audit/strictjson"
@@ -23,13 +24,13 @@ type Copy struct {
 	Record json.RawMessage
 }
 
-var noRecord = json.RawMessage("null")
+const noRecord = "null"
 
 // Copies yields every key with its record, and every secret, for a backup,
-// whatever a key's state: a
-// backup that left compromised keys out could not open the media that is still
-// under them. Each is on the audit log before it is opened. The first error ends
-// the walk: half a backup is none.
+// whatever a key's state: a backup that left compromised keys out could not open
+// the media that is still under them. Each is on the audit log before it is
+// opened. The first error ends the walk: half a backup is none. The secret of the
+// fingerprints is left out: each store has its own, and they are made again.
 func (r *Ring) Copies(ctx context.Context, reason string) iter.Seq2[Copy, error] {
 	return func(yield func(Copy, error) bool) {
 		for rec, err := range r.List(ctx) {
@@ -46,6 +47,9 @@ func (r *Ring) Copies(ctx context.Context, reason string) iter.Seq2[Copy, error]
 			}
 		}
 		for info, err := range r.o.Store.List(ctx, secretPrefix) {
+			if err == nil && info.Key == secretName(valuesKID()) {
+				continue
+			}
 			var c Copy
 			if err == nil {
 				c, err = r.copySecret(ctx, info.Key, reason)
@@ -70,11 +74,11 @@ func (r *Ring) copySecret(ctx context.Context, name, reason string) (Copy, error
 	if err := r.allow(ctx, e); err != nil {
 		return Copy{}, err
 	}
-	k, err := r.o.KMS.Unwrap(ctx, s.KEK, bound(s.KID), s.Wrapped)
+	k, err := r.openSecret(ctx, s)
 	if err != nil {
 		return Copy{}, r.fail(ctx, e, err)
 	}
-	return Copy{KID: s.KID, Key: k, Record: noRecord}, nil
+	return Copy{KID: s.KID, Key: k, Record: json.RawMessage(noRecord)}, nil
 }
 
 func (r *Ring) copyOut(ctx context.Context, rec Record, reason string) (Copy, error) {
@@ -96,11 +100,16 @@ func (r *Ring) copyOut(ctx context.Context, rec Record, reason string) (Copy, er
 
 // Restore puts a copy back, wrapped under the KEK in use; created is false where
 // the same key stands already, which is left as it is. Another key under its KID
-// is ErrExists. Events that the audit log has of the key and the copy has not are
-// taken in: a restored key is in no older state than it was.
+// is ErrExists. Events that stand beside the audit log and the copy has not are
+// taken in: a restored key is in no older state than it was. Those that only the
+// copy has are anchored.
 func (r *Ring) Restore(ctx context.Context, c Copy, reason string) (created bool, err error) {
 	e := audit.Record{Action: audit.KeyRestore, KID: c.KID.String(), Reason: reason}
-	created, err = r.restore(ctx, e, c)
+	if string(c.Record) == noRecord {
+		created, err = r.restoreSecret(ctx, e, c)
+	} else {
+		created, err = r.restore(ctx, e, c)
+	}
 	if err != nil {
 		return false, fmt.Errorf("restore key %s: %w", c.KID, err)
 	}
@@ -108,68 +117,129 @@ func (r *Ring) Restore(ctx context.Context, c Copy, reason string) (created bool
 }
 
 func (r *Ring) restore(ctx context.Context, e audit.Record, c Copy) (bool, error) {
-	if string(c.Record) == string(noRecord) {
-		return r.restoreSecret(ctx, e, c)
+	rec, err := c.record()
+	if err != nil {
+		return false, r.refuse(ctx, e, err)
 	}
-	var rec Record
-	if err := strictjson.Decode(c.Record, &rec); err != nil {
-		return false, r.refuse(ctx, e, corrupt("backup", -1, err.Error()))
-	}
-	rec.Wrapped = []byte{0} // for the check of all else
-	if rec.State == Destroyed {
-		rec.Wrapped = nil
-	}
-	reason := rec.fault()
-	if rec.KID != c.KID || reason != "" || c.Key.IsZero() != (rec.State == Destroyed) {
-		return false, r.refuse(ctx, e, corrupt("backup", -1, "is no copy of the key's record: "+reason))
-	}
-	stands, _, err := r.read(ctx, c.KID)
-	switch {
-	case err == nil && rec.State == Destroyed:
-		return false, r.note(ctx, e, audit.Exists)
-	case err == nil:
-		same, err := r.same(ctx, stands, c.Key)
-		if err == nil && !same {
-			return false, r.refuse(ctx, e, ErrExists)
+	_, _, err = r.read(ctx, c.KID)
+	if errors.Is(err, ErrNotFound) {
+		if err := r.allow(ctx, e); err != nil {
+			return false, err
 		}
-		if err != nil {
+		err = r.mergeEvents(ctx, &rec)
+		if err == nil {
+			err = r.write(ctx, c.Key, &rec)
+		}
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, store.ErrPrecondition) {
 			return false, r.fail(ctx, e, err)
 		}
-		return false, r.note(ctx, e, audit.Exists)
-	case !errors.Is(err, ErrNotFound):
-		return false, r.fail(ctx, e, err)
-	}
-	if err := r.allow(ctx, e); err != nil {
-		return false, err
-	}
-	if rec.State == Destroyed {
-		err = r.writeDestroyed(ctx, rec)
-	} else {
-		err = r.write(ctx, c.Key, &rec)
+		err = nil // someone else made it in between
 	}
 	if err != nil {
 		return false, r.fail(ctx, e, err)
 	}
-	return true, nil
+	return false, r.restoreOver(ctx, e, c)
+}
+
+// restoreOver settles a restore where a record stands.
+func (r *Ring) restoreOver(ctx context.Context, e audit.Record, c Copy) error {
+	stands, _, err := r.read(ctx, c.KID)
+	gone := stands.State == Destroyed && stands.Fingerprint == ""
+	same := gone || c.Key.IsZero() // there is nothing to compare
+	if err == nil && !same {
+		same, err = r.same(ctx, stands, c.Key)
+	}
+	switch {
+	case err != nil:
+		return r.fail(ctx, e, err)
+	case !same:
+		return r.refuse(ctx, e, ErrExists)
+	}
+	return r.note(ctx, e, audit.Exists)
+}
+
+// record reads the record of a copy. Its errors are *Error of class ErrCorrupt.
+func (c Copy) record() (Record, error) {
+	var rec Record
+	if err := strictjson.Decode(c.Record, &rec); err != nil {
+		return Record{}, corrupt("backup", -1, err.Error())
+	}
+	rec.Wrapped, rec.Fingerprint = []byte{0}, "" // for the check of all else
+	if rec.State == Destroyed {
+		rec.Wrapped = nil
+	}
+	reason := rec.fault()
+	if reason == "" && (rec.KID != c.KID || rec.KID.IsZero() || c.Key.IsZero() != (rec.State == Destroyed)) {
+		reason = "it is of another key"
+	}
+	if reason != "" {
+		return Record{}, corrupt("backup", -1, "is no copy of the key's record: "+reason)
+	}
+	return rec, nil
+}
+
+// mergeEvents makes the history of a copy one with the events that stand: those
+// of them that the copy lacks are taken in, those that only the copy has are
+// anchored. Where the two tell different stories the standing one counts, and the
+// copy's end is put behind it if a key does not come back from there.
+func (r *Ring) mergeEvents(ctx context.Context, rec *Record) error {
+	told := rec.History
+	rec.History, rec.State = []Event{told[0]}, told[0].State
+	if _, err := r.catchUp(ctx, rec); err != nil {
+		return err
+	}
+	n := len(rec.History)
+	common := min(n, len(told))
+	end := told[len(told)-1]
+	var more []Event
+	switch {
+	case slices.EqualFunc(rec.History[:common], told[:common], Event.same):
+		more = told[common:]
+	case slices.Contains(transitions[rec.State], end.State) && end.State != Active && end.State != Suspended:
+		more = []Event{end}
+	case end.State == Destroyed && (rec.State == Active || rec.State == Suspended):
+		more = []Event{r.event(Deactivated, "restored as destroyed", ""), end}
+	}
+	for _, ev := range more {
+		body, err := encodeEvent(ev)
+		if err == nil {
+			_, err = store.PutOnce(ctx, r.o.Store, anchorName(rec.KID, len(rec.History)+1), body, recordAttributes())
+		}
+		if err != nil {
+			return fmt.Errorf("anchor event: %w", err)
+		}
+		rec.apply(ev)
+	}
+	return nil
 }
 
 func (r *Ring) restoreSecret(ctx context.Context, e audit.Record, c Copy) (bool, error) {
 	if c.KID.IsZero() || c.Key.IsZero() {
 		return false, r.refuse(ctx, e, corrupt("backup", -1, "is no copy of a secret"))
 	}
+	if c.KID == valuesKID() {
+		return false, r.note(ctx, e, audit.Unchanged)
+	}
 	s, _, err := r.readSecret(ctx, secretName(c.KID))
 	if errors.Is(err, store.ErrNotFound) {
 		if err := r.allow(ctx, e); err != nil {
 			return false, err
 		}
-		if err := r.createSecret(ctx, c.KID, c.Key, e.Reason); err != nil {
+		err = r.createSecret(ctx, c.KID, c.Key, e.Reason)
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, store.ErrPrecondition) {
 			return false, r.fail(ctx, e, err)
 		}
-		return true, nil
+		s, _, err = r.readSecret(ctx, secretName(c.KID)) // someone else made it in between
 	}
 	var stands key.ContentKey
 	if err == nil {
-		stands, err = r.o.KMS.Unwrap(ctx, s.KEK, bound(c.KID), s.Wrapped)
+		stands, err = r.openSecret(ctx, s)
 	}
 	switch {
 	case err != nil:
@@ -178,18 +248,4 @@ func (r *Ring) restoreSecret(ctx context.Context, e audit.Record, c Copy) (bool,
 		return false, r.refuse(ctx, e, ErrExists)
 	}
 	return false, r.note(ctx, e, audit.Exists)
-}
-
-// writeDestroyed puts the record of a destroyed key there, which has no key to
-// wrap.
-func (r *Ring) writeDestroyed(ctx context.Context, rec Record) error {
-	if err := r.nameURI(ctx, rec.KID, rec.URI); err != nil {
-		return err
-	}
-	body, err := encodeRecord(rec)
-	if err != nil {
-		return err
-	}
-	_, err = store.PutOnce(ctx, r.o.Store, objectName(rec.KID), body, recordAttributes())
-	return err
 }

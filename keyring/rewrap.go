@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
+	"time"
 
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/key"
@@ -26,108 +25,157 @@ type Rewrapped struct {
 // run that was broken off goes on where it was. It ends with a listing that
 // found nothing left; ErrContended if others kept wrapping under another KEK.
 //
+// What cannot be read or moved does not keep the rest where it is: it is in the
+// error, after all else was moved.
+//
 // seen, if not nil, hears of each record or secret that is settled.
 func (r *Ring) RewrapAll(ctx context.Context, reason string, seen func()) (Rewrapped, error) {
 	if seen == nil {
 		seen = func() {}
 	}
-	kek, err := r.KEK(ctx)
-	if err != nil {
-		return Rewrapped{}, fmt.Errorf("rewrap keys: %w", err)
-	}
-	var total Rewrapped
+	moved := 0
 	for range maxTries {
-		pass := Rewrapped{KEK: kek}
-		if err := r.rewrapPass(ctx, kek, reason, &pass, seen); err != nil {
-			total.Moved += pass.Moved
-			return total, fmt.Errorf("rewrap keys: %w", err)
+		p := pass{ring: r, reason: reason, seen: seen}
+		err := p.run(ctx)
+		moved += p.count.Moved
+		n := p.count.Moved
+		p.count.Moved = moved
+		if err != nil {
+			return p.count, fmt.Errorf("rewrap keys: %w", err)
 		}
-		moved := pass.Moved
-		pass.Moved += total.Moved
-		total = pass
-		if moved == 0 {
-			return total, nil
+		if n > 0 {
+			continue
+		}
+		// Nothing was left; unless another KEK was chosen meanwhile.
+		now, err := r.KEK(ctx)
+		if err != nil || now == p.count.KEK {
+			return p.count, err
 		}
 	}
-	return total, fmt.Errorf("rewrap keys: %w", ErrContended)
+	return Rewrapped{Moved: moved}, fmt.Errorf("rewrap keys: %w", ErrContended)
 }
 
-func (r *Ring) rewrapPass(ctx context.Context, kek, reason string, n *Rewrapped, seen func()) error {
-	for rec, err := range r.List(ctx) {
-		if err != nil {
-			return err
-		}
-		moved, err := r.rewrapKey(ctx, rec.KID, kek, reason)
-		if err != nil {
-			return fmt.Errorf("key %s: %w", rec.KID, err)
-		}
-		n.Keys++
-		n.Moved += moved
-		seen()
-	}
-	for info, err := range r.o.Store.List(ctx, secretPrefix) {
-		if err != nil {
-			return fmt.Errorf("list secrets: %w", err)
-		}
-		moved, err := r.rewrapSecret(ctx, info.Key, kek, reason)
-		if err != nil {
-			return fmt.Errorf("secret %s: %w", info.Key, err)
-		}
-		n.Secrets++
-		n.Moved += moved
-		seen()
-	}
-	return nil
+// pass is one walk of RewrapAll.
+type pass struct {
+	ring   *Ring
+	reason string
+	seen   func()
+	count  Rewrapped
+	failed []error
 }
 
-// rewrapKey moves one record under kek; 1 if it was not there yet. A destroyed
-// key has nothing to move.
-func (r *Ring) rewrapKey(ctx context.Context, kid key.KID, kek, reason string) (int, error) {
-	e := audit.Record{Action: audit.KeyRewrap, KID: kid.String(), Object: kek, Reason: reason}
-	for try := 0; ; try++ {
+// maxFailed bounds what a pass goes past: more, and it is the store or the key
+// service that fails.
+const maxFailed = 16
+
+func (p *pass) run(ctx context.Context) (err error) {
+	if p.count.KEK, err = p.ring.KEK(ctx); err != nil {
+		return err
+	}
+	for rec, err := range p.ring.List(ctx) {
+		moved := 0
+		switch {
+		case err != nil:
+		case rec.State == Destroyed: // has nothing to move
+			continue
+		case rec.KEK != p.count.KEK:
+			if moved, err = p.ring.rewrapKey(ctx, rec.KID, p.reason, key.ContentKey{}); err != nil {
+				err = fmt.Errorf("key %s: %w", rec.KID, err)
+			}
+		}
+		if p.settle(ctx, &p.count.Keys, moved, err) {
+			return errors.Join(p.failed...)
+		}
+	}
+	for info, err := range p.ring.o.Store.List(ctx, secretPrefix) {
+		moved := 0
+		if err == nil {
+			if moved, err = p.ring.rewrapSecret(ctx, info.Key, p.reason, key.ContentKey{}); err != nil {
+				err = fmt.Errorf("secret %s: %w", info.Key, err)
+			}
+		}
+		if p.settle(ctx, &p.count.Secrets, moved, err) {
+			break
+		}
+	}
+	return errors.Join(p.failed...)
+}
+
+// settle counts what became of one record or secret; stop: enough has failed.
+func (p *pass) settle(ctx context.Context, n *int, moved int, err error) (stop bool) {
+	p.count.Moved += moved
+	if err != nil {
+		p.failed = append(p.failed, err)
+		return ctx.Err() != nil || len(p.failed) == maxFailed
+	}
+	*n++
+	p.seen()
+	return false
+}
+
+// rewrapKey puts one record under the KEK in use; moved is 1 if it was not there
+// yet. Where the caller has the key at hand it need not be opened.
+func (r *Ring) rewrapKey(ctx context.Context, kid key.KID, reason string, k key.ContentKey) (moved int, err error) {
+	return follow(ctx, func() (bool, error) {
+		kek, err := r.KEK(ctx)
+		if err != nil {
+			return false, err
+		}
+		e := audit.Record{Action: audit.KeyRewrap, KID: kid.String(), Object: kek, Reason: reason}
 		rec, at, err := r.read(ctx, kid)
 		if err != nil {
-			return 0, r.fail(ctx, e, err)
+			return false, r.fail(ctx, e, err)
 		}
 		if rec.KEK == kek || rec.State == Destroyed {
-			return 0, nil
+			return true, nil
 		}
 		if err := r.allow(ctx, e); err != nil {
-			return 0, err
+			return false, err
 		}
-		if rec.Wrapped, err = r.move(ctx, rec.KEK, kek, kid, rec.Wrapped); err != nil {
-			return 0, r.fail(ctx, e, err)
+		if k.IsZero() {
+			if k, err = r.open(ctx, rec); err != nil {
+				return false, r.fail(ctx, e, fmt.Errorf("open under %s: %w", rec.KEK, err))
+			}
 		}
-		if !slices.Contains(rec.KEKs, rec.KEK) {
-			rec.KEKs = append(rec.KEKs, rec.KEK)
+		rec.Wrapped, err = r.wrapChecked(ctx, kek, kid, k)
+		if err != nil && r.replaced(ctx, kek) {
+			return false, errOtherKEK
+		}
+		if err != nil {
+			return false, r.fail(ctx, e, fmt.Errorf("wrap under %s: %w", kek, err))
 		}
 		rec.KEK = kek
-		if err = r.replace(ctx, rec, at.etag); err == nil {
-			return 1, nil
+		if err = r.replace(ctx, rec, at.etag); err != nil {
+			return false, r.fail(ctx, e, err)
 		}
-		if err = r.fail(ctx, e, err); !lost(err) {
-			return 0, err
-		}
-		if try == maxTries {
-			return 0, fmt.Errorf("%w: %w", ErrContended, err)
-		}
-		if err := pause(ctx, try); err != nil {
-			return 0, err
-		}
-	}
+		return false, nil
+	})
 }
 
-// move opens wrapped bytes under one KEK and wraps them under another.
-func (r *Ring) move(ctx context.Context, from, to string, kid key.KID, wrapped []byte) ([]byte, error) {
-	k, err := r.o.KMS.Unwrap(ctx, from, kid, wrapped)
-	if err != nil {
-		return nil, fmt.Errorf("open under %s: %w", from, err)
+// errOtherKEK: another KEK was chosen while something was moved.
+var errOtherKEK = errors.New("another KEK is in use by now")
+
+// follow moves something until it is found where it belongs, since that may be
+// elsewhere as soon as it was moved: move reports that it was there. A write that
+// lost is decided again.
+func follow(ctx context.Context, move func() (there bool, err error)) (moved int, err error) {
+	for try := 0; ; try++ {
+		there, err := move()
+		switch {
+		case there:
+			return moved, nil
+		case err == nil:
+			moved = 1
+			continue
+		case !lost(err) && !errors.Is(err, errOtherKEK):
+			return moved, err
+		case try >= maxTries:
+			return moved, fmt.Errorf("%w: %w", ErrContended, err)
+		}
+		if err := pause(ctx, try); err != nil {
+			return moved, err
+		}
 	}
-	out, err := r.wrapChecked(ctx, to, kid, k)
-	if err != nil {
-		return nil, fmt.Errorf("wrap under %s: %w", to, err)
-	}
-	return out, nil
 }
 
 // UnderKEK counts the records and secrets that are under a KEK, those that
@@ -164,11 +212,14 @@ type Switch interface {
 	Enable(ctx context.Context, kek string) error
 }
 
+// enableTime bounds how long a KEK is tried to be switched on again.
+const enableTime = 5 * time.Minute
+
 // DisableKEK switches off a KEK that nothing is under any more; else, and for the
 // one in use, it is ErrKEKInUse: what is under a disabled KEK can be read by
 // nobody, and media under it is lost for good when it is destroyed. After it is
-// off the store is looked through again; if something came in meanwhile the KEK
-// is switched on again, and the error says so.
+// off the store is looked through again; if something came in meanwhile, or that
+// cannot be told, the KEK is switched on again, and the error says so.
 func (r *Ring) DisableKEK(ctx context.Context, s Switch, kek, reason string) error {
 	e := audit.Record{Action: audit.KEKDisable, Object: kek, Reason: reason}
 	if err := r.unused(ctx, kek); err != nil {
@@ -185,7 +236,10 @@ func (r *Ring) DisableKEK(ctx context.Context, s Switch, kek, reason string) err
 		return nil
 	}
 	err = fmt.Errorf("disable KEK: %w", err)
-	if back := s.Enable(ctx, kek); back != nil {
+	// Also when ctx has ended: it must not stay off with keys under it.
+	again, cancel := context.WithTimeout(context.WithoutCancel(ctx), enableTime)
+	defer cancel()
+	if back := s.Enable(again, kek); back != nil {
 		err = fmt.Errorf("%w; and it could not be enabled again: %w", err, back)
 	} else {
 		err = fmt.Errorf("%w; it is enabled again: run kek rotate again", err)
@@ -206,13 +260,4 @@ func (r *Ring) unused(ctx context.Context, kek string) error {
 		err = fmt.Errorf("%w: %d keys and secrets are under %s, or cannot be read", ErrKEKInUse, n, kek)
 	}
 	return err
-}
-
-// secretOfName is the name's KID.
-func secretOfName(name string) (key.KID, error) {
-	kid, err := key.ParseKID(strings.TrimSuffix(strings.TrimPrefix(name, secretPrefix), suffix))
-	if err != nil || secretName(kid) != name {
-		return key.KID{}, corrupt(name, -1, "is not named as a secret")
-	}
-	return kid, nil
 }

@@ -185,37 +185,74 @@ func (r *Ring) List(ctx context.Context) iter.Seq2[Record, error] {
 
 // readAhead starts reading each record that is listed and sends where it will
 // arrive, in order. It walks the anchors beside them, so that only a record that
-// has later events costs a look for them.
+// lacks events costs a look for them.
 func (r *Ring) readAhead(ctx context.Context, running *sync.WaitGroup, slots chan<- chan listed) error {
 	next, stop := iter.Pull2(r.anchored(ctx))
 	defer stop()
+	send := func() (chan<- listed, error) {
+		slot := make(chan listed, 1)
+		select {
+		case slots <- slot:
+			return slot, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	at, err, more := next()
+	// pass goes on to the anchors of the keys from name on; what is no anchor is
+	// yielded as an error.
+	pass := func(name string) error {
+		for more && (err != nil || name == "" || objectName(at.kid) < name) {
+			if err != nil && !errors.Is(err, ErrCorrupt) {
+				return err
+			}
+			if err != nil {
+				slot, sendErr := send()
+				if sendErr != nil {
+					return sendErr
+				}
+				slot <- listed{err: err}
+			}
+			at, err, more = next()
+		}
+		return nil
+	}
 	for info, listErr := range r.o.Store.List(ctx, prefix) {
 		if listErr != nil {
 			return listErr
 		}
-		slot := make(chan listed, 1)
-		select {
-		case slots <- slot:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := pass(info.Key); err != nil {
+			return err
 		}
-		for more && (err != nil || objectName(at.kid) < info.Key) {
-			if err != nil {
-				return err
-			}
-			at, err, more = next()
+		slot, err := send()
+		if err != nil {
+			return err
 		}
-		anchors := more && err == nil && objectName(at.kid) == info.Key
+		events := 0
+		if more && objectName(at.kid) == info.Key {
+			events = at.n
+		}
 		running.Go(func() {
-			rec, _, err := r.readObject(ctx, info.Key)
-			if err == nil && anchors {
-				_, err = r.catchUp(ctx, &rec)
-			}
+			rec, err := r.readListed(ctx, info.Key, events)
 			slot <- listed{rec, err}
 		})
 	}
-	return err
+	return pass("")
+}
+
+// readListed reads a record that has that many events at least.
+func (r *Ring) readListed(ctx context.Context, name string, events int) (Record, error) {
+	rec, _, err := r.readObject(ctx, name)
+	if err != nil || len(rec.History) >= events {
+		return rec, err
+	}
+	if _, err := r.catchUp(ctx, &rec); err != nil {
+		return Record{}, err
+	}
+	if n := len(rec.History); n < events {
+		return Record{}, corrupt(anchorName(rec.KID, n+1), -1, fmt.Sprintf("is missing, and event %d is there", events))
+	}
+	return rec, nil
 }
 
 // maxTries bounds how often a conditional write that lost is decided again.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/audit/strictjson"
@@ -47,18 +48,16 @@ func (r *Ring) CreateSecret(ctx context.Context, kid key.KID, reason string) err
 	if err := r.allow(ctx, e); err != nil {
 		return err
 	}
-	if err := r.createSecret(ctx, kid, key.NewContentKey(), reason); err != nil {
+	err = r.createSecret(ctx, kid, key.NewContentKey(), reason)
+	if err != nil && !errors.Is(err, store.ErrPrecondition) { // then another made it first
 		return r.fail(ctx, e, fmt.Errorf("create secret %s: %w", kid, err))
 	}
 	return nil
 }
 
+// createSecret is store.ErrPrecondition where one stands already.
 func (r *Ring) createSecret(ctx context.Context, kid key.KID, k key.ContentKey, reason string) error {
-	kek, err := r.KEK(ctx)
-	if err != nil {
-		return err
-	}
-	wrapped, err := r.o.KMS.Wrap(ctx, kek, bound(kid), k)
+	kek, wrapped, err := r.wrapInUse(ctx, bound(kid), k)
 	if err != nil {
 		return err
 	}
@@ -66,19 +65,15 @@ func (r *Ring) createSecret(ctx context.Context, kid key.KID, k key.ContentKey, 
 	if err != nil {
 		return err
 	}
-	_, err = store.PutOnce(ctx, r.o.Store, secretName(kid), append(body, '\n'), recordAttributes())
-	if errors.Is(err, store.ErrPrecondition) { // another made it first
-		return nil
-	}
-	if err != nil {
+	if _, err = store.PutOnce(ctx, r.o.Store, secretName(kid), append(body, '\n'), recordAttributes()); err != nil {
 		return err
 	}
 	now, err := r.KEK(ctx)
 	if err != nil || now == kek {
 		return err
 	}
-	// The KEK in use changed while this was written: follow it.
-	_, err = r.rewrapSecret(ctx, secretName(kid), now, reason)
+	// The KEK in use changed while this was written: follow it, as followKEK does.
+	_, err = r.rewrapSecret(ctx, secretName(kid), reason, k)
 	return err
 }
 
@@ -95,7 +90,7 @@ func (r *Ring) OpenSecret(ctx context.Context, kid key.KID, reason string) (key.
 	}
 	var k key.ContentKey
 	if err == nil {
-		k, err = r.o.KMS.Unwrap(ctx, s.KEK, bound(kid), s.Wrapped)
+		k, err = r.openSecret(ctx, s)
 	}
 	if err != nil {
 		return key.ContentKey{}, r.fail(ctx, e, fmt.Errorf("open secret %s: %w", kid, err))
@@ -112,36 +107,84 @@ func (r *Ring) readSecret(ctx context.Context, name string) (secret, string, err
 	if err != nil {
 		return secret{}, "", err
 	}
-	var s secret
-	if err := strictjson.Decode(body, &s); err != nil {
-		return secret{}, "", corrupt(name, -1, err.Error())
+	s, err := decodeSecret(name, body)
+	if err == nil && s.KID != kid {
+		err = corrupt(name, -1, "is not the secret of this name")
 	}
-	if s.KID != kid || s.KEK == "" || len(s.Wrapped) == 0 {
-		return secret{}, "", corrupt(name, -1, "is not the secret of this name")
-	}
-	return s, info.ETag, nil
+	return s, info.ETag, err
 }
 
-// rewrapSecret moves one secret under kek; 1 if it was not there yet.
-func (r *Ring) rewrapSecret(ctx context.Context, name, kek, reason string) (int, error) {
-	s, etag, err := r.readSecret(ctx, name)
-	if err != nil || s.KEK == kek {
-		return 0, err
+// decodeSecret reads the secret that stands under name. Its errors are *Error of
+// class ErrCorrupt.
+func decodeSecret(name string, b []byte) (secret, error) {
+	var s secret
+	if err := strictjson.Decode(b, &s); err != nil {
+		return secret{}, corrupt(name, -1, err.Error())
 	}
-	e := audit.Record{Action: audit.KeyRewrap, KID: s.KID.String(), Object: kek, Reason: reason}
-	if err := r.allow(ctx, e); err != nil {
-		return 0, err
+	if s.KEK == "" || len(s.Wrapped) == 0 {
+		return secret{}, corrupt(name, -1, "is no secret")
 	}
-	if s.Wrapped, err = r.move(ctx, s.KEK, kek, bound(s.KID), s.Wrapped); err != nil {
-		return 0, r.fail(ctx, e, err)
-	}
-	s.KEK = kek
-	body, err := json.Marshal(s)
+	return s, nil
+}
+
+// openSecret unwraps a secret; as open does, it looks again where that fails.
+func (r *Ring) openSecret(ctx context.Context, s secret) (key.ContentKey, error) {
+	k, err := r.o.KMS.Unwrap(ctx, s.KEK, bound(s.KID), s.Wrapped)
 	if err == nil {
-		_, err = r.o.Store.Put(ctx, name, append(body, '\n'), store.PutOptions{IfMatch: etag, Attributes: recordAttributes()})
+		return k, nil
 	}
-	if err != nil && !lost(err) {
-		return 0, r.fail(ctx, e, err)
+	now, _, readErr := r.readSecret(ctx, secretName(s.KID))
+	if readErr != nil || now.KEK == s.KEK {
+		return key.ContentKey{}, err
 	}
-	return 1, nil // of a write that lost, the next pass sees what became
+	return r.o.KMS.Unwrap(ctx, now.KEK, bound(now.KID), now.Wrapped)
+}
+
+// rewrapSecret puts one secret under the KEK in use; moved is 1 if it was not
+// there yet. Where the caller has it at hand it need not be opened.
+func (r *Ring) rewrapSecret(ctx context.Context, name, reason string, k key.ContentKey) (moved int, err error) {
+	return follow(ctx, func() (bool, error) {
+		kek, err := r.KEK(ctx)
+		if err != nil {
+			return false, err
+		}
+		s, etag, err := r.readSecret(ctx, name)
+		if err != nil || s.KEK == kek {
+			return err == nil, err
+		}
+		e := audit.Record{Action: audit.KeyRewrap, KID: s.KID.String(), Object: kek, Reason: reason}
+		if err := r.allow(ctx, e); err != nil {
+			return false, err
+		}
+		if k.IsZero() {
+			if k, err = r.openSecret(ctx, s); err != nil {
+				return false, r.fail(ctx, e, fmt.Errorf("open under %s: %w", s.KEK, err))
+			}
+		}
+		s.Wrapped, err = r.wrapChecked(ctx, kek, bound(s.KID), k)
+		if err != nil && r.replaced(ctx, kek) {
+			return false, errOtherKEK
+		}
+		if err != nil {
+			return false, r.fail(ctx, e, fmt.Errorf("wrap under %s: %w", kek, err))
+		}
+		s.KEK = kek
+		body, err := json.Marshal(s)
+		if err == nil {
+			_, err = r.o.Store.Put(ctx, name, append(body, '\n'), store.PutOptions{IfMatch: etag, Attributes: recordAttributes()})
+		}
+		if err != nil {
+			return false, r.fail(ctx, e, err)
+		}
+		return false, nil
+	})
+}
+
+// secretOfName is the name's KID.
+func secretOfName(name string) (key.KID, error) {
+	kid, err := key.ParseKID(strings.TrimSuffix(strings.TrimPrefix(name, secretPrefix), suffix))
+	if err != nil || secretName(kid) != name {
+		return key.KID{}, corrupt(name, -1, "is not named as a secret")
+	}
+	return kid, nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/key"
@@ -60,20 +61,61 @@ func (r *Ring) readURI(ctx context.Context, uri string) (named, error) {
 }
 
 // AddURI makes a key of the ring known by one more URI: several may lead to one
-// key. ErrExists where the URI is another key's.
+// key. ErrExists where the URI is another key's, ErrNotFound where the key is not
+// there. One that it has already is no error.
 func (r *Ring) AddURI(ctx context.Context, kid key.KID, uri string) error {
-	e := audit.Record{Action: audit.KeyImport, KID: kid.String(), Reason: "key URI added"}
-	if err := checkURI(uri); err != nil {
+	e := audit.Record{Action: audit.KeyImport, KID: kid.String(), Reason: reasonURI}
+	err := checkURI(uri)
+	if err == nil && uri == "" {
+		err = fmt.Errorf("%w: no key URI given", ErrSyntax)
+	}
+	if err != nil {
 		return r.refuse(ctx, e, err)
 	}
-	if err := r.allow(ctx, e); err != nil {
-		return err
-	}
-	if err := r.nameURI(ctx, kid, uri); err != nil {
-		return r.fail(ctx, e, fmt.Errorf("add key URI to %s: %w", kid, err))
+	err = r.change(ctx, e, kid, func(rec Record, e *audit.Record) (Event, error) {
+		if rec.hasURI(uri) {
+			e.Outcome = audit.Exists
+			return Event{}, errSettled
+		}
+		return r.addURI(ctx, rec, uri)
+	})
+	if err != nil {
+		return fmt.Errorf("add key URI to %s: %w", kid, err)
 	}
 	return nil
 }
+
+const reasonURI = "key URI added"
+
+// addURI is the event that gives a key a URI, if that is no other key's.
+func (r *Ring) addURI(ctx context.Context, rec Record, uri string) (Event, error) {
+	n, err := r.readURI(ctx, uri)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return Event{}, err
+	}
+	if err == nil && n.KID != rec.KID {
+		return Event{}, fmt.Errorf("%w: the key URI is of KID %s", ErrExists, n.KID)
+	}
+	ev := r.event(rec.State, reasonURI, "")
+	ev.URI = uri
+	return ev, nil
+}
+
+// uris are all by which a key is known, each once.
+func (r Record) uris() []string {
+	var out []string
+	if r.URI != "" {
+		out = append(out, r.URI)
+	}
+	for _, e := range r.History {
+		if e.URI != "" && !slices.Contains(out, e.URI) {
+			out = append(out, e.URI)
+		}
+	}
+	return out
+}
+
+func (r Record) hasURI(uri string) bool { return slices.Contains(r.uris(), uri) }
 
 // nameURI writes what KIDOfURI reads; no URI is none to write. It goes before the
 // key's own record, since a key without its name would be asked for under another

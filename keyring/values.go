@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -74,9 +75,14 @@ func (r *Ring) sameValue(ctx context.Context, fingerprint string, but key.KID) (
 		if kid == but {
 			continue
 		}
-		// The name goes before the record, which may never have been written.
-		if _, err := r.Get(ctx, kid); err == nil {
+		// The name goes before the record, which may never have been written, or
+		// later with another value. One that cannot be read counts.
+		rec, err := r.Get(ctx, kid)
+		switch {
+		case err == nil && rec.Fingerprint == fingerprint || errors.Is(err, ErrCorrupt):
 			out = append(out, kid)
+		case err != nil && !errors.Is(err, ErrNotFound):
+			return nil, err
 		}
 	}
 	return out, nil
