@@ -1,6 +1,6 @@
 # `make demo` shows the whole job; `make test` is what continuous integration runs.
 .NOTPARALLEL:
-.PHONY: build demo tools lint test keyservices fips bench fuzz fixtures conformance
+.PHONY: build demo tools lint test fips bench fuzz fixtures conformance
 
 BIN := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rekey/bin
 
@@ -23,10 +23,6 @@ test: tools lint
 	go vet ./...
 	go build -tags fipsonly -o /dev/null ./cmd/rekey
 	go test -race -tags pkcs11 ./...
-
-# A rotation with each key service: local, AWS, Google, Vault, PKCS#11.
-keyservices: tools
-	go test -count=1 -v -tags pkcs11 ./internal/keyservices
 
 # The program for hosts that enforce FIPS 140-3, without the queue: its Redis
 # client needs SHA-1.
