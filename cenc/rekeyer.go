@@ -50,6 +50,14 @@ type Finding struct {
 	Reason string
 }
 
+// String says it on one line, without the object.
+func (f Finding) String() string {
+	if f.Code == FindingOldDRM {
+		return f.Code + ": " + f.Reason
+	}
+	return fmt.Sprintf("%s from sample %d, %d samples: %s", f.Code, f.Sample, f.Count, f.Reason)
+}
+
 // Codes of findings.
 const (
 	FindingIVReuse  = "iv-reuse"

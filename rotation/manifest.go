@@ -2,8 +2,11 @@ package rotation
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/cenc"
 	"github.com/seed-6133abe0/rekey/dash"
 	"github.com/seed-6133abe0/rekey/hls"
 	"github.com/seed-6133abe0/rekey/journal"
@@ -63,6 +66,45 @@ func (rw rewriter) keyTag(m journal.Move, ref hls.Ref) (hls.Replacement, error) 
 		uri = rw.moved(m, ref)
 	}
 	return hls.Replacement{URI: uri, KeyID: id}, nil
+}
+
+// oldDRMData says where the successor of a manifest keeps DRM data that it had,
+// although a key service gave new data of that system.
+func (rw rewriter) oldDRMData(m journal.Move, old []byte) (findings []string, err error) {
+	if !slices.ContainsFunc(slices.Collect(maps.Values(rw.changes)), func(c key.Change) bool { return len(c.PSSH) > 0 }) {
+		return nil, nil
+	}
+	say := func(reason string) {
+		findings = append(findings, fmt.Sprintf("%s: %s: %s", m.From, cenc.FindingOldDRM, reason))
+	}
+	if m.Kind == catalog.DASH {
+		doc, err := dash.Parse(m.From, old)
+		if err != nil {
+			return nil, err
+		}
+		reasons, err := doc.OldDRMData(rw.changes)
+		for _, r := range reasons {
+			say(r)
+		}
+		return findings, err
+	}
+	p, err := hls.ParseWith(m.From, old, m.Context.HLS())
+	if err != nil {
+		return nil, err
+	}
+	for _, ref := range p.Refs {
+		if ref.Key == nil {
+			continue
+		}
+		reason, err := hls.OldDRMData(ref.Key, rw.changes)
+		if err != nil {
+			return nil, err
+		}
+		if reason != "" {
+			say(fmt.Sprintf("line %d: %s", ref.Line, reason))
+		}
+	}
+	return findings, nil
 }
 
 // moved is the reference's new text, its variables filled in; empty where it stays.

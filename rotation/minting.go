@@ -34,14 +34,16 @@ type NewKey struct {
 
 // KeySource makes the new CENC keys of an asset. It returns one for each that it
 // is asked for, under the same KID, or an error, after which nothing was changed
-// here.
+// here. String is what errors call it, without credentials.
 type KeySource interface {
 	NewKeys(ctx context.Context, asset string, asks []KeyAsk) ([]NewKey, error)
+	String() string
 }
 
 // askKeys asks the key service, where there is one, for every new CENC key of
-// the plans, before anything is written. Assets that share a key share the ask of
-// the first.
+// the plans, and takes the answers into the ring, before anything of the rotation
+// is written. Assets that share a key share the ask of the first. An asset that it
+// cannot ask for is refused in its plan.
 func (e *Engine) askKeys(ctx context.Context, id string, plans []*journal.Plan) (map[key.KID]NewKey, error) {
 	if e.KeySource == nil {
 		return nil, nil
@@ -55,19 +57,8 @@ func (e *Engine) askKeys(ctx context.Context, id string, plans []*journal.Plan) 
 		if len(asks) == 0 {
 			continue
 		}
-		r := audit.Record{Action: audit.CPIXExchange, Rotation: id, Asset: p.Asset, Outcome: audit.Allowed, Reason: fmt.Sprintf("ask for %d keys", len(asks))}
-		if err := e.Audit.Append(ctx, r); err != nil {
-			return nil, err
-		}
-		keys, err := e.KeySource.NewKeys(ctx, p.Asset, asks)
-		if err != nil {
-			return nil, fmt.Errorf("ask key service for keys of asset %s: %w", p.Asset, err)
-		}
-		for _, k := range keys {
-			if err := checkDRM(k); err != nil {
-				return nil, fmt.Errorf("ask key service for keys of asset %s: %w", p.Asset, err)
-			}
-			made[k.KID] = k
+		if err := e.askFor(ctx, id, p.Asset, asks, made); err != nil {
+			return nil, fmt.Errorf("ask key service %s for keys of asset %s: %w", e.KeySource, p.Asset, err)
 		}
 	}
 	for _, p := range plans {
@@ -76,14 +67,56 @@ func (e *Engine) askKeys(ctx context.Context, id string, plans []*journal.Plan) 
 			p.Keys[i].DRM, p.Keys[i].Service = k.DRM, ok
 		}
 	}
-	return made, nil
+	return made, e.keep(ctx, plans, made)
 }
 
-// checkDRM refuses data that could not be put into media, while nothing has
-// changed.
-func checkDRM(k NewKey) error {
+// askFor adds to made what the service answers.
+func (e *Engine) askFor(ctx context.Context, id, asset string, asks []KeyAsk, made map[key.KID]NewKey) error {
+	r := audit.Record{Action: audit.CPIXExchange, Rotation: id, Asset: asset, Outcome: audit.Allowed, Reason: fmt.Sprintf("ask for %d keys", len(asks))}
+	if err := e.Audit.Append(ctx, r); err != nil {
+		return err
+	}
+	keys, err := e.KeySource.NewKeys(ctx, asset, asks)
+	for _, k := range keys {
+		if err == nil {
+			err = checkNew(k, made)
+		}
+		made[k.KID] = k
+	}
+	if err == nil {
+		return nil
+	}
+	r.Outcome, r.Reason = audit.Failed, r.Reason+": "+err.Error()
+	return errors.Join(err, e.Audit.Append(context.WithoutCancel(ctx), r))
+}
+
+// checkNew refuses a key that another asset was given, and data that could not be
+// put into media, while nothing has changed.
+func checkNew(k NewKey, made map[key.KID]NewKey) error {
+	for kid, other := range made {
+		if other.Key.Equal(k.Key) {
+			return fmt.Errorf("%w: KID %s and KID %s have one key", keyring.ErrWeak, kid, k.KID)
+		}
+	}
 	c := journal.KeyChange{NewKID: k.KID, DRM: k.DRM}
 	return pssh.CheckReplacements(key.Changes{k.KID: {New: k.Key, NewKID: k.KID, PSSH: c.PSSH()}})
+}
+
+// keep puts the service's keys into the ring, which knows the values that it has
+// already: a service that answers with the leaked key must stop the rotation
+// before it began.
+func (e *Engine) keep(ctx context.Context, plans []*journal.Plan, made map[key.KID]NewKey) error {
+	for _, p := range plans {
+		for _, k := range p.Keys {
+			if p.Refusal != nil || !k.Service {
+				continue
+			}
+			if err := e.mint(ctx, p, k, made); err != nil {
+				return fmt.Errorf("take key of %s for asset %s: %w", e.KeySource, p.Asset, err)
+			}
+		}
+	}
+	return nil
 }
 
 // fromService reports whether the key service makes a plan's new key.
@@ -107,8 +140,15 @@ func (e *Engine) asks(ctx context.Context, p *journal.Plan, made map[key.KID]New
 	if len(asks) == 0 {
 		return nil, nil
 	}
-	return asks, e.nameTracks(ctx, p, asks)
+	err := e.nameTracks(ctx, p, asks)
+	if errors.Is(err, errTooMany) {
+		p.Refusal = &journal.Refusal{Object: p.Asset, Reason: err.Error()}
+		return nil, nil
+	}
+	return asks, err
 }
+
+var errTooMany = errors.New("more keys of one asset than a key service is asked for")
 
 // trackTypes are SPEKE v2's words for video keys of one asset, by the size of
 // what they encrypt.
@@ -143,7 +183,7 @@ func (e *Engine) nameTracks(ctx context.Context, p *journal.Plan, asks []KeyAsk)
 		video = append(video, a)
 	}
 	if audio > 1 || len(video) > len(trackTypes) {
-		return fmt.Errorf("asset %s: %d video and %d audio keys: a key service is asked for at most %d and 1", p.Asset, len(video), audio, len(trackTypes))
+		return fmt.Errorf("%w: %d for video and %d for audio, at most %d and 1", errTooMany, len(video), audio, len(trackTypes))
 	}
 	slices.SortStableFunc(video, func(a, b *KeyAsk) int { return cmp.Compare(size[a.KID], size[b.KID]) })
 	for i, a := range video {

@@ -5,17 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/catalog"
-	"github.com/seed-6133abe0/rekey/evidence"
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/store"
-	"github.com/seed-6133abe0/rekey/worker"
 )
 
 // settle takes an asset whose parts are all done to its end: proof, hand-over,
@@ -36,7 +32,7 @@ func (e *Engine) settle(ctx context.Context, state *journal.State, p *journal.Pl
 		if err := e.handOver(ctx, state); err != nil {
 			return err
 		}
-		err = e.publish(ctx, p)
+		findings, err := e.publish(ctx, p)
 		var at *publishError
 		if errors.As(err, &at) {
 			return e.fail(ctx, p, at.object, at.err.Error())
@@ -45,107 +41,12 @@ func (e *Engine) settle(ctx context.Context, state *journal.State, p *journal.Pl
 			return err
 		}
 		o = weighed
-		o.State = journal.AssetPublished
+		o.State, o.Findings = journal.AssetPublished, append(o.Findings, findings...)
 		if err := e.outcome(ctx, p, o); err != nil {
 			return err
 		}
 	}
 	return e.confirm(ctx, p, o)
-}
-
-// weigh pools the evidence for the old keys, track by track.
-func (e *Engine) weigh(ctx context.Context, state journal.State, p *journal.Plan) (journal.Outcome, error) {
-	o := journal.Outcome{Findings: slices.Clone(p.Findings)}
-	tracks := make([]trackEvidence, len(p.Tracks))
-	for r, err := range e.Journal().Parts(ctx, p.Rotation, p.Asset) {
-		if err != nil {
-			return o, err
-		}
-		if r.Part < 0 || r.Part >= len(p.Parts) {
-			return o, fmt.Errorf("weigh asset %s: %w: record of part %d of %d", p.Asset, journal.ErrCorrupt, r.Part, len(p.Parts))
-		}
-		tracks[p.Parts[r.Part].Track].add(r)
-		o.Evidence.Add(r.Evidence)
-		o.Findings = append(o.Findings, r.Findings...)
-	}
-	var others []string // unproved too
-	proved := provedKIDs(p, tracks)
-	for i, t := range p.Tracks {
-		switch v := tracks[i].verdict(); {
-		case v == evidence.Wrong:
-			o.State, o.Object, o.Reason = journal.AssetFailed, t.ID, worker.ErrWrongKey.Error()
-			return o, nil
-		case !t.Media || v != evidence.Undecided || t.Proved || state.AcceptUnproved || proved(t):
-		case o.State == journal.AssetFailed:
-			others = append(others, t.ID)
-		default:
-			weakest := tracks[i].weakest()
-			o.State, o.Object = journal.AssetFailed, t.ID
-			o.Reason = fmt.Sprintf("the media does not prove the old key (miss probability %.2g over %d bytes); --accept-unproved publishes it all the same",
-				weakest.MissProbability(), weakest.Bytes)
-		}
-	}
-	if len(others) > 0 {
-		o.Reason += "; nor do " + strings.Join(others, ", ")
-	}
-	return o, nil
-}
-
-// provedKIDs pools the evidence key by key over the tracks of an asset: audio that
-// proves a key proves it for the video under the same KID, where playlists say what
-// is encrypted with it. Under Common Encryption each track stands for itself: one
-// that only signals encryption must not hide behind another. A key proves no other.
-func provedKIDs(p *journal.Plan, tracks []trackEvidence) func(journal.Track) bool {
-	byKID := map[key.KID]evidence.Evidence{}
-	sure := map[key.KID]bool{}
-	for i, t := range p.Tracks {
-		if len(t.OldKIDs) == 1 {
-			byKID = evidence.Merge(byKID, map[key.KID]evidence.Evidence{t.OldKIDs[0]: tracks[i].all})
-		} else {
-			byKID = evidence.Merge(byKID, tracks[i].byKID)
-		}
-		for _, kid := range t.OldKIDs {
-			sure[kid] = sure[kid] || t.Proved
-		}
-	}
-	return func(t journal.Track) bool {
-		for _, kid := range t.OldKIDs {
-			if e := byKID[kid]; !sure[kid] && e.Verdict() != evidence.Right {
-				return false
-			}
-		}
-		return t.Format.InPlaylist() && len(t.OldKIDs) > 0
-	}
-}
-
-// trackEvidence is what the parts of one track say of its old keys. A key that
-// is proved proves no other.
-type trackEvidence struct {
-	all   evidence.Evidence
-	byKID map[key.KID]evidence.Evidence
-}
-
-func (t *trackEvidence) add(r journal.PartRecord) {
-	t.all.Add(r.Evidence)
-	t.byKID = evidence.Merge(t.byKID, r.ByKID)
-}
-
-// weakest is the evidence for the key that is proved least.
-func (t *trackEvidence) weakest() evidence.Evidence {
-	out, first := t.all, true
-	for _, e := range t.byKID {
-		if first || e.ForLog10 > out.ForLog10 {
-			out, first = e, false
-		}
-	}
-	return out
-}
-
-func (t *trackEvidence) verdict() evidence.Verdict {
-	if t.all.Verdict() == evidence.Wrong {
-		return evidence.Wrong
-	}
-	return t.weakest().Verdict()
 }
 
 // publishError is what stops one asset at its publish and no other.
@@ -158,50 +59,62 @@ func (e *publishError) Error() string { return e.object + ": " + e.err.Error() }
 func (e *publishError) Unwrap() error { return e.err }
 
 // publish writes key objects and playlists of the new tree, create-only, then
-// flips the entry manifests. Each step may be repeated.
-func (e *Engine) publish(ctx context.Context, p *journal.Plan) error {
+// flips the entry manifests. Each step may be repeated. It returns what the
+// asset's owner should know of its manifests.
+func (e *Engine) publish(ctx context.Context, p *journal.Plan) (findings []string, err error) {
 	ch, err := e.changes(ctx, p)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := e.Audit.Append(ctx, audit.Record{Action: "media.publish", Rotation: p.Rotation, Asset: p.Asset, Outcome: "begin"}); err != nil {
-		return err
+		return nil, err
 	}
 	for _, k := range p.Keys {
 		if k.Object != nil {
 			if err := e.publishKey(ctx, *k.Object, ch[k.OldKID].New); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
 	rw, err := e.rewriter(ctx, p, ch)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, m := range p.Manifests {
-		if m.From != m.To {
-			if err := e.publishPlaylist(ctx, m, rw); err != nil {
-				return err
-			}
-		}
+	if findings, err = e.publishManifests(ctx, p, rw); err != nil {
+		return nil, err
 	}
-	// Every flip is prepared, and its manifest compared with what the plan saw,
-	// before the first is made.
+	return findings, e.Audit.Append(ctx, audit.Record{Action: "media.publish", Rotation: p.Rotation, Asset: p.Asset, Outcome: "ok"})
+}
+
+// publishManifests writes the new manifests, those that viewers enter by last.
+// Every flip is prepared, and its manifest compared with what the plan saw, before
+// the first is made.
+func (e *Engine) publishManifests(ctx context.Context, p *journal.Plan, rw rewriter) (findings []string, err error) {
+	var flips []journal.Move
 	for _, m := range p.Manifests {
+		var old []byte
 		if m.From == m.To {
-			if _, _, _, err := e.prepareFlip(ctx, p, m, rw); err != nil {
-				return err
+			flips = append(flips, m)
+			f, _, _, err := e.prepareFlip(ctx, p, m, rw)
+			if err != nil {
+				return nil, err
 			}
+			old = f.Old
+		} else if old, err = e.publishPlaylist(ctx, m, rw); err != nil {
+			return nil, err
+		}
+		kept, err := rw.oldDRMData(m, old)
+		if err != nil {
+			return nil, &publishError{object: m.From, err: err}
+		}
+		findings = append(findings, kept...)
+	}
+	for _, m := range flips {
+		if err := e.flip(ctx, p, m, rw); err != nil {
+			return nil, err
 		}
 	}
-	for _, m := range p.Manifests {
-		if m.From == m.To {
-			if err := e.flip(ctx, p, m, rw); err != nil {
-				return err
-			}
-		}
-	}
-	return e.Audit.Append(ctx, audit.Record{Action: "media.publish", Rotation: p.Rotation, Asset: p.Asset, Outcome: "ok"})
+	return findings, nil
 }
 
 // changes unwraps the new keys: PlayReady data holds a check value of them.
@@ -255,17 +168,18 @@ func (e *Engine) publishKey(ctx context.Context, m journal.Move, k key.ContentKe
 	return atObject(m.To, err)
 }
 
-func (e *Engine) publishPlaylist(ctx context.Context, m journal.Move, rw rewriter) error {
-	b, info, err := store.ReadAll(ctx, e.Media, m.From, m.ETag, catalog.MaxManifest, nil)
+// publishPlaylist writes a playlist of the new tree and returns the old one.
+func (e *Engine) publishPlaylist(ctx context.Context, m journal.Move, rw rewriter) (old []byte, err error) {
+	old, info, err := store.ReadAll(ctx, e.Media, m.From, m.ETag, catalog.MaxManifest, nil)
 	if err != nil {
-		return atObject(m.From, err)
+		return nil, atObject(m.From, err)
 	}
-	out, err := rw.rewrite(m, b)
+	out, err := rw.rewrite(m, old)
 	if err != nil {
-		return &publishError{object: m.From, err: err}
+		return nil, &publishError{object: m.From, err: err}
 	}
 	_, err = store.PutOnce(ctx, e.Media, m.To, out, info.Attributes)
-	return atObject(m.To, err)
+	return old, atObject(m.To, err)
 }
 
 // flip replaces one entry manifest, on the condition that it is still what the

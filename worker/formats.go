@@ -50,18 +50,18 @@ func (w *Worker) initRekeyer(ctx context.Context, t journal.Track, ch key.Change
 // only where no manifest says how long it is.
 func rekeyInit(in *cenc.Init, t journal.Track, ch key.Changes) (result, error) {
 	r, err := in.RekeyWith(nil, ch, cenc.InitOptions{AllowGrowth: !t.InitFixed})
-	res := result{out: r.Out, clear: r.Out, findings: notUpdated(r.NotUpdated)}
-	for _, f := range r.Findings {
-		res.findings = append(res.findings, fmt.Sprint(f))
-	}
-	return res, err
+	return result{out: r.Out, clear: r.Out, findings: told(t.Init.Key, r.NotUpdated, r.Findings)}, err
 }
 
-// notUpdated is a finding for each protection system whose data may still name an
-// old key, for all that can be told.
-func notUpdated(systems []string) (findings []string) {
+// told says what there is to know of an object: what was found in it, and the
+// protection systems whose data may still name an old key, for all that can be
+// told.
+func told(object string, systems []string, found []cenc.Finding) (findings []string) {
 	for _, s := range systems {
-		findings = append(findings, "pssh data of "+s+" is kept as it was")
+		findings = append(findings, object+": pssh data of "+s+" is kept as it was")
+	}
+	for _, f := range found {
+		findings = append(findings, object+": "+f.String())
 	}
 	return findings
 }
@@ -105,11 +105,8 @@ func (w *Worker) cencRekeyer(ctx context.Context, t journal.Track, ch key.Change
 		if err := known(t, r.Kept); err != nil {
 			return result{}, err
 		}
-		res := result{out: r.Out, clear: r.Clear, evidence: r.Evidence, byKID: several(t, r.ByKID)}
-		for _, f := range r.Findings {
-			res.findings = append(res.findings, fmt.Sprint(f))
-		}
-		return res, nil
+		found := told(o.From, nil, r.Findings)
+		return result{out: r.Out, clear: r.Clear, evidence: r.Evidence, byKID: several(t, r.ByKID), findings: found}, nil
 	}, nil
 }
 
@@ -161,10 +158,7 @@ func fileRekeyer(t journal.Track, ch key.Changes) (rekeyFunc, error) {
 		if err := known(t, r.Kept); err != nil {
 			return result{}, err
 		}
-		res := result{out: out.Bytes(), clear: clear.Bytes(), evidence: r.Evidence, byKID: several(t, r.ByKID), findings: notUpdated(r.NotUpdated)}
-		for _, f := range r.Findings {
-			res.findings = append(res.findings, fmt.Sprint(f))
-		}
-		return res, nil
+		found := told(o.From, r.NotUpdated, r.Findings)
+		return result{out: out.Bytes(), clear: clear.Bytes(), evidence: r.Evidence, byKID: several(t, r.ByKID), findings: found}, nil
 	}, nil
 }

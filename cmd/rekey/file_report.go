@@ -22,6 +22,8 @@ type fileFinding struct {
 	Sample int    `json:"sample"`
 	Count  int    `json:"count"`
 	Reason string `json:"reason"`
+
+	text string
 }
 
 // fileReport is the --json shape of what became of a file.
@@ -62,7 +64,7 @@ func (r *fileReport) fill(res mediaResult) {
 	r.Kept = append(r.Kept, res.Kept...)
 	r.NotUpdated = append(r.NotUpdated, res.NotUpdated...)
 	for _, f := range res.Findings {
-		r.Findings = append(r.Findings, fileFinding{f.Code, f.Sample, f.Count, f.Reason})
+		r.Findings = append(r.Findings, fileFinding{f.Code, f.Sample, f.Count, f.Reason, f.String()})
 	}
 }
 
@@ -114,7 +116,7 @@ func (r *fileReport) text() string {
 		fmt.Fprintf(&s, "%s: the protection data of %s stays as it was\n", name, n)
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintf(&s, "%s finding: %s from sample %d, %d samples: %s\n", name, f.Code, f.Sample, f.Count, f.Reason)
+		fmt.Fprintf(&s, "%s finding: %s\n", name, f.text)
 	}
 	return s.String()
 }

@@ -39,15 +39,7 @@ func (a *app) serveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		o := dashboard.Options{Redis: conn, Token: token, Admin: admin}
-		w, err := a.startWatch(ctx, e, true)
-		if err == nil {
-			o.Metrics = w.Handler()
-			err = a.attachAPI(ctx, e, &o)
-		}
-		if err == nil {
-			err = a.serve(ctx, e, listen, o)
-		}
+		err = a.serve(ctx, e, listen, dashboard.Options{Redis: conn, Token: token, Admin: admin})
 		return errors.Join(err, stop())
 	}}
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address of the pages")
@@ -77,6 +69,18 @@ func (a *app) token(file string) (string, error) {
 
 // serve runs the pages and drives rotations until ctx ends.
 func (a *app) serve(ctx context.Context, e *rotation.Engine, listen string, o dashboard.Options) error {
+	signer, err := a.signer(e)
+	if err != nil {
+		return err
+	}
+	w, err := a.watchAll(ctx, e, signer)
+	if err != nil {
+		return err
+	}
+	o.Metrics = w.Handler()
+	if err := a.attachAPI(ctx, e, signer, &o); err != nil {
+		return err
+	}
 	pages, err := dashboard.New(o)
 	if err != nil {
 		return err

@@ -15,12 +15,20 @@ import (
 // foldEvery is how often new records enter the tree.
 const foldEvery = 5 * time.Second
 
-// attachAPI gives the pages their API, and starts the sequencer, where there is a
-// signing key. Both end with ctx.
-func (a *app) attachAPI(ctx context.Context, e *rotation.Engine, o *dashboard.Options) error {
+// signer is what signs checkpoints; nil where no signing key is named.
+func (a *app) signer(e *rotation.Engine) (*audit.Signer, error) {
 	file := first(a.flags.signingKey, a.cfg.SigningKey)
 	if file == "" {
 		e.Log.Warn("no signing key: no API, no roles, and the audit log is not sequenced here")
+		return nil, nil
+	}
+	return audit.OpenOrCreateSigner(file, signerName)
+}
+
+// attachAPI gives the pages their API, and starts the sequencer, where there is a
+// signer. Both end with ctx.
+func (a *app) attachAPI(ctx context.Context, e *rotation.Engine, signer *audit.Signer, o *dashboard.Options) error {
+	if signer == nil {
 		return nil
 	}
 	set, _, err := a.providers(ctx)
@@ -40,15 +48,11 @@ func (a *app) attachAPI(ctx context.Context, e *rotation.Engine, o *dashboard.Op
 		Identities: identities, Approvals: access.NewApprovals(identities, access.ApprovalOptions{}),
 		Engine: e, Control: e.Control, Audit: e.Audit, Restore: restorer, KEKs: set,
 	}
-	return a.startSequencer(ctx, e, file)
+	return a.startSequencer(ctx, e, signer)
 }
 
 // startSequencer folds the audit log into its tree until ctx ends.
-func (a *app) startSequencer(ctx context.Context, e *rotation.Engine, file string) error {
-	signer, err := audit.OpenOrCreateSigner(file, signerName)
-	if err != nil {
-		return err
-	}
+func (a *app) startSequencer(ctx context.Context, e *rotation.Engine, signer *audit.Signer) error {
 	so := audit.SequencerOptions{Store: e.Control, Signer: signer, Owner: e.Owner}
 	for _, to := range a.cfg.Checkpoints {
 		s, err := openShipper(ctx, to)

@@ -10,20 +10,28 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/rotation"
 	"github.com/seed-6133abe0/rekey/watch"
 )
 
-// startWatch watches a control store until ctx ends: the whole of it in serve, the
-// errors of key services alone in a worker.
-func (a *app) startWatch(ctx context.Context, e *rotation.Engine, whole bool) (*watch.Watcher, error) {
-	o := watch.Options{Log: e.Log, NearExpiry: time.Duration(a.cfg.NearExpiry)}
-	if whole {
-		o.Control, o.Ring = e.Control, e.Ring
-		if a.cfg.Webhook.URL != "" {
-			o.Webhook = &watch.Webhook{URL: a.cfg.Webhook.URL, SecretFile: a.cfg.Webhook.SecretFile}
-		}
+// watchAll watches the control store for serve, until ctx ends. Published
+// checkpoints must be of the signer, if there is one.
+func (a *app) watchAll(ctx context.Context, e *rotation.Engine, signer *audit.Signer) (*watch.Watcher, error) {
+	o := watch.Options{Control: e.Control, Ring: e.Ring}
+	if signer != nil {
+		o.Verifier = signer.Verifier()
 	}
+	if a.cfg.Webhook.URL != "" {
+		o.Webhook = &watch.Webhook{URL: a.cfg.Webhook.URL, SecretFile: a.cfg.Webhook.SecretFile}
+	}
+	return a.startWatch(ctx, e, o)
+}
+
+// startWatch runs a watcher until ctx ends. With no control store in o it counts
+// the errors of key services alone, as a worker does.
+func (a *app) startWatch(ctx context.Context, e *rotation.Engine, o watch.Options) (*watch.Watcher, error) {
+	o.Log, o.NearExpiry = e.Log, time.Duration(a.cfg.NearExpiry)
 	w, err := watch.New(o)
 	if errors.Is(err, watch.ErrWebhook) {
 		return nil, usagef("webhook: %v", err)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-6133abe0/rekey/queue"
+	"github.com/seed-6133abe0/rekey/watch"
 )
 
 func (a *app) workerCommand() *cobra.Command {
@@ -37,7 +38,7 @@ func (a *app) workerCommand() *cobra.Command {
 			return err
 		}
 		if metrics != "" {
-			w, err := a.startWatch(ctx, e, false)
+			w, err := a.startWatch(ctx, e, watch.Options{})
 			if err == nil {
 				err = serveMetrics(ctx, metrics, w)
 			}
