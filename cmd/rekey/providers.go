@@ -55,6 +55,9 @@ type gcpConfig struct {
 	Protection string `yaml:"protection"` // software or hsm; zero: software
 	// DestroyAfter is for KEKs that are made. Zero: 30d.
 	DestroyAfter keyring.Age `yaml:"destroy_after"`
+	// Endpoint is 127.0.0.1:port of a server or proxy on this machine, reached
+	// without credentials. Zero: Google's.
+	Endpoint string `yaml:"endpoint"`
 }
 
 // vaultConfig is for the transit engine of Vault or OpenBao.
@@ -123,7 +126,9 @@ func (c kmsConfig) addCloud(ctx context.Context, set kms.Set) error {
 		if !ok {
 			return fmt.Errorf("gcp: protection %q is not software or hsm", o.Protection)
 		}
-		p, err := gcp.New(ctx, gcp.Options{KeyRing: o.KeyRing, Protection: level, DestroyAfter: time.Duration(o.DestroyAfter)})
+		p, err := gcp.New(ctx, gcp.Options{
+			KeyRing: o.KeyRing, Protection: level, DestroyAfter: time.Duration(o.DestroyAfter), Endpoint: o.Endpoint,
+		})
 		if err != nil {
 			return err
 		}

@@ -75,13 +75,13 @@ func TestProtocolErrorClasses(t *testing.T) {
 	}
 	k := newKEK(t, newService(), nil)
 	for code, want := range classes {
-		k.set(func() {
-			k.fault = func(context.Context, string) error { return status.Error(code, "so it is") }
+		k.Set(func() {
+			k.Fault = func(context.Context, string) error { return status.Error(code, "so it is") }
 		})
 		for name, do := range everyCall(t, k, t.Context()) {
-			k.taken()
+			k.Taken()
 			wantOne(t, name+" "+code.String(), do(), want)
-			if calls := k.taken(); len(calls) != 1 {
+			if calls := k.Taken(); len(calls) != 1 {
 				t.Errorf("%s %s: called %q, want one call and no retry", name, code, calls)
 			}
 		}
@@ -98,8 +98,8 @@ func TestProtocolInvalidArgument(t *testing.T) {
 			"Unwrap": kms.ErrUnavailable, "Wrap": kms.ErrUnavailable,
 		},
 	} {
-		k.set(func() {
-			k.fault = func(context.Context, string) error { return status.Error(codes.InvalidArgument, message) }
+		k.Set(func() {
+			k.Fault = func(context.Context, string) error { return status.Error(codes.InvalidArgument, message) }
 		})
 		all := everyCall(t, k, t.Context())
 		for name, want := range want {
@@ -125,8 +125,8 @@ func TestProtocolPrecondition(t *testing.T) {
 		{"something else", status.Error(codes.FailedPrecondition, "the access reason is not among those allowed"), nil, kms.ErrDenied, kms.ErrDenied},
 		{"enabled since", refusal(k.name(), "KEY_DISABLED"), nil, kms.ErrUnavailable, kms.ErrUnavailable},
 	} {
-		k.set(func() {
-			k.fault = func(_ context.Context, method string) error {
+		k.Set(func() {
+			k.Fault = func(_ context.Context, method string) error {
 				if method == "GetCryptoKeyVersion" {
 					return tt.looked
 				}
@@ -139,15 +139,15 @@ func TestProtocolPrecondition(t *testing.T) {
 		wantOne(t, tt.name+": Create", all["Create"](), kms.ErrDenied)
 	}
 	for _, looked := range []codes.Code{codes.FailedPrecondition, codes.PermissionDenied} {
-		k.set(func() { k.fault = func(context.Context, string) error { return status.Error(looked, "no") } })
+		k.Set(func() { k.Fault = func(context.Context, string) error { return status.Error(looked, "no") } })
 		for name, do := range everyCall(t, k, t.Context()) {
 			if name != "Wrap" && name != "Unwrap" {
 				wantOne(t, name+" "+looked.String(), do(), kms.ErrDenied)
 			}
 		}
 	}
-	k.set(func() {
-		k.fault = func(_ context.Context, method string) error {
+	k.Set(func() {
+		k.Fault = func(_ context.Context, method string) error {
 			if method == "UpdateCryptoKeyVersion" {
 				return status.Error(codes.FailedPrecondition, "a policy of the organisation")
 			}
@@ -164,10 +164,10 @@ func TestProtocolDestroyedMeanwhile(t *testing.T) {
 	if _, err := k.ScheduleDestruction(t.Context(), k.id); err != nil {
 		t.Fatal(err)
 	}
-	k.set(func() {
-		k.fault = func(_ context.Context, method string) error {
+	k.Set(func() {
+		k.Fault = func(_ context.Context, method string) error {
 			if method == "RestoreCryptoKeyVersion" {
-				k.pass(31 * 24 * time.Hour)
+				k.Pass(31 * 24 * time.Hour)
 			}
 			return nil
 		}
@@ -177,8 +177,8 @@ func TestProtocolDestroyedMeanwhile(t *testing.T) {
 
 func TestProtocolContextErrors(t *testing.T) {
 	k := newKEK(t, newService(), nil)
-	k.set(func() {
-		k.fault = func(ctx context.Context, _ string) error {
+	k.Set(func() {
+		k.Fault = func(ctx context.Context, _ string) error {
 			<-ctx.Done() // the client goes, or its time is up
 			return status.FromContextError(ctx.Err()).Err()
 		}

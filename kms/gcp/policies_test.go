@@ -77,11 +77,11 @@ var duties = map[string]func(t *testing.T, k kek) error{
 func (k kek) asOwner(t *testing.T, do func() error) {
 	t.Helper()
 	var calls, allowed []string
-	k.set(func() { calls, allowed, k.allowed = k.calls, k.allowed, nil })
+	k.Set(func() { calls, allowed, k.Allowed = k.Calls, k.Allowed, nil })
 	if err := do(); err != nil {
 		t.Fatal(err)
 	}
-	k.set(func() { k.calls, k.allowed = calls, allowed })
+	k.Set(func() { k.Calls, k.Allowed = calls, allowed })
 }
 
 func (k kek) disabled(t *testing.T, id string) {
@@ -137,12 +137,12 @@ func TestProtocolRoles(t *testing.T) {
 			continue
 		}
 		k := newKEK(t, newService(), nil)
-		k.set(func() { k.allowed = r.IncludedPermissions })
+		k.Set(func() { k.Allowed = r.IncludedPermissions })
 		if err := duty(t, k); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		var used []string
-		for _, method := range k.taken() {
+		for _, method := range k.Taken() {
 			if p := permissions[method]; p == "" {
 				t.Errorf("%s calls %s, whose permission is not known", name, method)
 			} else if !slices.Contains(used, p) {
@@ -155,7 +155,7 @@ func TestProtocolRoles(t *testing.T) {
 		}
 		for i, without := range r.IncludedPermissions {
 			k := newKEK(t, newService(), nil)
-			k.set(func() { k.allowed = slices.Delete(slices.Clone(r.IncludedPermissions), i, i+1) })
+			k.Set(func() { k.Allowed = slices.Delete(slices.Clone(r.IncludedPermissions), i, i+1) })
 			if err := duty(t, k); !errors.Is(err, kms.ErrDenied) {
 				t.Errorf("%s without %s: %v, want ErrDenied", name, without, err)
 			}
@@ -178,7 +178,7 @@ func TestProtocolRolesAreApart(t *testing.T) {
 			if call == "Enable" {
 				k.disabled(t, k.id)
 			}
-			k.set(func() { k.allowed = roles[name].IncludedPermissions })
+			k.Set(func() { k.Allowed = roles[name].IncludedPermissions })
 			do := map[string]func() error{
 				"Wrap":   func() error { _, err := k.Wrap(t.Context(), k.id, key.KID{}, key.NewContentKey()); return err },
 				"Unwrap": func() error { _, err := k.Unwrap(t.Context(), k.id, key.KID{}, w); return err },
@@ -191,7 +191,7 @@ func TestProtocolRolesAreApart(t *testing.T) {
 				t.Errorf("%s: %s: %v; may: %v", name, call, err, may[call])
 			}
 			// Whoever may not destroy has destroyed nothing.
-			if !k.keys[k.cryptoKey()].versions[0].destroys.IsZero() {
+			if !k.Keys[k.cryptoKey()].Versions[0].Destroys.IsZero() {
 				t.Errorf("%s: %s scheduled a destruction", name, call)
 			}
 		}

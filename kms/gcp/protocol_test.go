@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -29,9 +30,9 @@ func TestProtocolConforms(t *testing.T) {
 	}{
 		"Plain":        {},
 		"HSM":          {options: func(o *gcp.Options) { o.Protection = gcp.HSM }},
-		"Spread":       {service: func(s *service) { s.spread = 70 * time.Second }},
-		"DisableFirst": {service: func(s *service) { s.disableFirst, s.spread = true, 10*time.Minute }},
-		"Generation":   {service: func(s *service) { s.generation = time.Minute }},
+		"Spread":       {service: func(s *service) { s.Spread = 70 * time.Second }},
+		"DisableFirst": {service: func(s *service) { s.DisableFirst, s.Spread = true, 10*time.Minute }},
+		"Generation":   {service: func(s *service) { s.Generation = time.Minute }},
 		"OneDay":       {options: func(o *gcp.Options) { o.DestroyAfter = 24 * time.Hour }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -39,10 +40,10 @@ func TestProtocolConforms(t *testing.T) {
 			if tt.service != nil {
 				tt.service(s)
 			}
-			addr := s.serve(t)
+			addr := s.Serve(t)
 			kmstest.Run(t, kmstest.Target{
 				Open:  func(t *testing.T) kms.Provider { return s.open(t, addr, tt.options) },
-				Later: s.pass,
+				Later: s.Pass,
 			})
 		})
 	}
@@ -57,13 +58,13 @@ type kek struct {
 
 func newKEK(t *testing.T, s *service, options func(*gcp.Options)) kek {
 	t.Helper()
-	addr := s.serve(t)
+	addr := s.Serve(t)
 	p := s.open(t, addr, options)
 	id, err := p.Create(t.Context(), "movies")
 	if err != nil {
 		t.Fatalf("Create: %v", err)
 	}
-	s.taken()
+	s.Taken()
 	return kek{s, p, addr, id}
 }
 
@@ -98,24 +99,24 @@ func TestProtocolCreates(t *testing.T) {
 		t.Errorf("id %s, want %s", k.id, want)
 	}
 	d, err := k.Describe(t.Context(), k.id)
-	if err != nil || d.Name != "movies" || !d.Created.Equal(k.clock()) || !d.Destroys.IsZero() {
+	if err != nil || d.Name != "movies" || !d.Created.Equal(k.Clock()) || !d.Destroys.IsZero() {
 		t.Errorf("Describe: %+v, %v", d, err)
 	}
-	made := k.keys[k.cryptoKey()]
-	if made.level != kmspb.ProtectionLevel_HSM || made.purpose != kmspb.CryptoKey_ENCRYPT_DECRYPT {
-		t.Errorf("made at level %s for %s", made.level, made.purpose)
+	made := k.Keys[k.cryptoKey()]
+	if made.Level != kmspb.ProtectionLevel_HSM || made.Purpose != kmspb.CryptoKey_ENCRYPT_DECRYPT {
+		t.Errorf("made at level %s for %s", made.Level, made.Purpose)
 	}
 	due, err := k.ScheduleDestruction(t.Context(), k.id)
-	if want := k.clock().Add(25 * time.Hour); err != nil || due.Sub(want).Abs() > time.Minute {
+	if want := k.Clock().Add(25 * time.Hour); err != nil || due.Sub(want).Abs() > time.Minute {
 		t.Errorf("destroyed at %s, %v; want %s", due, err, want)
 	}
 	again, err := k.ScheduleDestruction(t.Context(), k.id)
 	if err != nil || !again.Equal(due) {
 		t.Errorf("scheduled again: %s, %v; want %s", again, err, due)
 	}
-	k.pass(26 * time.Hour)
+	k.Pass(26 * time.Hour)
 	d, err = k.Describe(t.Context(), k.id)
-	if err != nil || d.State != kms.KEKDestroyed || !d.Destroys.Equal(k.clock()) {
+	if err != nil || d.State != kms.KEKDestroyed || !d.Destroys.Equal(k.Clock()) {
 		t.Errorf("after the date: %+v, %v", d, err)
 	}
 	for call, err := range map[string]error{"Disable": k.Disable(t.Context(), k.id), "Enable": k.Enable(t.Context(), k.id)} {
@@ -127,8 +128,8 @@ func TestProtocolCreates(t *testing.T) {
 
 func TestProtocolGeneration(t *testing.T) {
 	s := newService()
-	s.generation = time.Hour // longer than anyone waits
-	p := s.open(t, s.serve(t), nil)
+	s.Generation = time.Hour // longer than anyone waits
+	p := s.open(t, s.Serve(t), nil)
 	if id, err := p.Create(t.Context(), "slow"); !errors.Is(err, kms.ErrUnavailable) || id != "" {
 		t.Errorf("Create: %q, %v; want ErrUnavailable", id, err)
 	}
@@ -139,7 +140,7 @@ func TestProtocolGeneration(t *testing.T) {
 			t.Errorf("%s while it is made: %v, want ErrUnavailable", call, err)
 		}
 	}
-	s.set(func() { s.generation, s.generationFails = time.Minute, true })
+	s.Set(func() { s.Generation, s.GenerationFails = time.Minute, true })
 	if _, err := p.Create(t.Context(), "broken"); !errors.Is(err, kms.ErrDenied) || !strings.Contains(err.Error(), "the HSM gave up") {
 		t.Errorf("Create: %v, want ErrDenied with the reason", err)
 	}
@@ -221,8 +222,8 @@ func TestProtocolProbesAreNoKeys(t *testing.T) {
 		t.Errorf("no 16 bytes: %v, want ErrMismatch", err)
 	}
 	for _, w := range [][]byte{nil, make([]byte, 4<<10+1)} {
-		k.taken()
-		if _, err := k.Unwrap(t.Context(), k.id, key.KID{}, w); !errors.Is(err, kms.ErrMismatch) || len(k.taken()) != 0 {
+		k.Taken()
+		if _, err := k.Unwrap(t.Context(), k.id, key.KID{}, w); !errors.Is(err, kms.ErrMismatch) || len(k.Taken()) != 0 {
 			t.Errorf("%d bytes: %v, want ErrMismatch without a call", len(w), err)
 		}
 	}
@@ -269,11 +270,41 @@ func TestNewRefusesOptions(t *testing.T) {
 		"negative count":  func(o *gcp.Options) { o.Refusals = -1 },
 		"negative bound":  func(o *gcp.Options) { o.PollFor = -1 },
 		"negative a call": func(o *gcp.Options) { o.CallTimeout = -1 },
+		"another host":    func(o *gcp.Options) { o.Endpoint = "cloudkms.example:443" },
+		"another address": func(o *gcp.Options) { o.Endpoint = "192.0.2.1:443" },
+		"any address":     func(o *gcp.Options) { o.Endpoint = "0.0.0.0:443" },
+		"no port":         func(o *gcp.Options) { o.Endpoint = "127.0.0.1" },
+		"port of no kind": func(o *gcp.Options) { o.Endpoint = "127.0.0.1:0" },
+		"an URL":          func(o *gcp.Options) { o.Endpoint = "http://127.0.0.1:9000" },
+		"a scheme":        func(o *gcp.Options) { o.Endpoint = "dns:///127.0.0.1:9000" },
 	} {
 		o := gcp.Options{KeyRing: ring, Client: clientOptions("127.0.0.1:1")}
 		change(&o)
 		if p, err := gcp.New(t.Context(), o); !errors.Is(err, gcp.ErrOptions) || p != nil {
 			t.Errorf("%s: %v, want ErrOptions", name, err)
+		}
+	}
+}
+
+// TestProtocolEndpoint: the option alone reaches a server on this machine, and
+// nothing looks for credentials.
+func TestProtocolEndpoint(t *testing.T) {
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
+	k := newKEK(t, newService(), nil)
+	_, port, err := net.SplitHostPort(k.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, endpoint := range []string{k.addr, "localhost:" + port} {
+		p, err := gcp.New(t.Context(), gcp.Options{KeyRing: ring, Endpoint: endpoint})
+		if err != nil {
+			t.Fatalf("New: %v", err)
+		}
+		if d, err := p.Describe(t.Context(), k.id); err != nil || d.State != kms.KEKEnabled {
+			t.Errorf("at %s: %+v, %v", endpoint, d, err)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

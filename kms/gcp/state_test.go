@@ -15,6 +15,7 @@ import (
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/kms/gcp"
+	"github.com/seed-6133abe0/rekey/kms/gcp/gcptest"
 )
 
 // TestProtocolOffWhereverAsked: nil from Disable and ScheduleDestruction says
@@ -37,17 +38,17 @@ func TestProtocolOffWhereverAsked(t *testing.T) {
 		} {
 			t.Run(name+" "+spread.String(), func(t *testing.T) {
 				s := newService()
-				s.spread = spread
+				s.Spread = spread
 				k := newKEK(t, s, nil)
 				w := k.wrapped(t, key.KID{}, key.NewContentKey())
-				start := k.clock()
+				start := k.Clock()
 				if err := change(k); err != nil {
 					t.Fatal(err)
 				}
-				if took := k.clock().Sub(start); took < spread || took > spread+time.Minute {
+				if took := k.Clock().Sub(start); took < spread || took > spread+time.Minute {
 					t.Errorf("took %s, spreading takes %s", took, spread)
 				}
-				for range 2 * frontEnds {
+				for range 2 * gcptest.FrontEnds {
 					if _, err := k.Unwrap(t.Context(), k.id, key.KID{}, w); !errors.Is(err, kms.ErrDisabled) {
 						t.Errorf("Unwrap: %v, want ErrDisabled", err)
 					}
@@ -60,15 +61,15 @@ func TestProtocolOffWhereverAsked(t *testing.T) {
 // TestProtocolStillUsable: the wait has an end, and what it found is said.
 func TestProtocolStillUsable(t *testing.T) {
 	s := newService()
-	s.spread = 3 * time.Hour
+	s.Spread = 3 * time.Hour
 	k := newKEK(t, s, nil)
-	start := k.clock()
+	start := k.Clock()
 	err := k.Disable(t.Context(), k.id)
 	wantOne(t, "Disable", err, kms.ErrUnavailable)
 	if !strings.Contains(err.Error(), "a use still worked after 15m") {
 		t.Errorf("does not say what was seen: %v", err)
 	}
-	if took := k.clock().Sub(start); took < 15*time.Minute || took > 16*time.Minute {
+	if took := k.Clock().Sub(start); took < 15*time.Minute || took > 16*time.Minute {
 		t.Errorf("waited %s, want 15m", took)
 	}
 	if d, err := k.Describe(t.Context(), k.id); err != nil || d.State != kms.KEKDisabled {
@@ -79,7 +80,7 @@ func TestProtocolStillUsable(t *testing.T) {
 	if d, err := k.Describe(t.Context(), k.id); err != nil || d.State != kms.KEKPending || d.Destroys.IsZero() {
 		t.Errorf("Describe: %+v, %v; want it pending", d, err)
 	}
-	k.pass(3 * time.Hour)
+	k.Pass(3 * time.Hour)
 	if err := k.Disable(t.Context(), k.id); err != nil {
 		t.Errorf("Disable again: %v", err)
 	}
@@ -109,11 +110,11 @@ func TestProtocolCalls(t *testing.T) {
 			append([]string{"GetCryptoKeyVersion", "Encrypt", "UpdateCryptoKeyVersion", "DestroyCryptoKeyVersion"}, round("GetCryptoKeyVersion", "Encrypt", "Decrypt")...)},
 		{"Create", func() error { _, err := k.Create(t.Context(), "other"); return err }, []string{"CreateCryptoKey"}},
 	} {
-		k.taken()
+		k.Taken()
 		if err := step.do(); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
 		}
-		if got := k.taken(); !slices.Equal(got, step.want) {
+		if got := k.Taken(); !slices.Equal(got, step.want) {
 			t.Errorf("%s calls %q, want %q", step.name, got, step.want)
 		}
 	}
@@ -125,10 +126,8 @@ func TestProtocolBearsFaultsWhilePolling(t *testing.T) {
 	k := newKEK(t, newService(), nil)
 	fail := func(after string, times int, c codes.Code) {
 		armed := false
-		k.set(func() {
-			k.fault = func(_ context.Context, method string) error {
-				k.mu.Lock()
-				defer k.mu.Unlock()
+		k.Set(func() {
+			k.Fault = func(_ context.Context, method string) error {
 				if method == after {
 					armed = true
 					return nil
@@ -165,10 +164,8 @@ func TestProtocolFaultIsNoRefusal(t *testing.T) {
 		} {
 			k := newKEK(t, newService(), nil)
 			changed := false
-			k.set(func() {
-				k.fault = func(_ context.Context, method string) error {
-					k.mu.Lock()
-					defer k.mu.Unlock()
+			k.Set(func() {
+				k.Fault = func(_ context.Context, method string) error {
 					changed = changed || method == "UpdateCryptoKeyVersion"
 					if changed && method == failing {
 						return status.Error(code, "so it is")
@@ -185,18 +182,19 @@ func TestProtocolFaultIsNoRefusal(t *testing.T) {
 // uses are still refused; it must not count as off.
 func TestProtocolEnabledMeanwhile(t *testing.T) {
 	k := newKEK(t, newService(), nil)
-	k.set(func() {
-		k.fault = func(_ context.Context, method string) error {
-			k.mu.Lock()
-			defer k.mu.Unlock()
-			v := k.keys[k.cryptoKey()].versions[0]
-			if method == "GetCryptoKeyVersion" && v.state == kmspb.CryptoKeyVersion_DISABLED {
-				v.state = kmspb.CryptoKeyVersion_ENABLED
-			}
-			if (method == "Encrypt" || method == "Decrypt") && !v.offSince.IsZero() {
-				return refusal(v.name, "KEY_DISABLED")
-			}
-			return nil
+	k.Set(func() {
+		k.Fault = func(_ context.Context, method string) error {
+			var err error
+			k.Set(func() {
+				v := k.Keys[k.cryptoKey()].Versions[0]
+				if method == "GetCryptoKeyVersion" && v.State == kmspb.CryptoKeyVersion_DISABLED {
+					v.State = kmspb.CryptoKeyVersion_ENABLED
+				}
+				if (method == "Encrypt" || method == "Decrypt") && !v.OffSince.IsZero() {
+					err = refusal(v.Name, "KEY_DISABLED")
+				}
+			})
+			return err
 		}
 	})
 	wantOne(t, "Disable", k.Disable(t.Context(), k.id), kms.ErrUnavailable)
@@ -206,8 +204,8 @@ func TestProtocolEnabledMeanwhile(t *testing.T) {
 // version is enabled.
 func TestProtocolUseWhileChanging(t *testing.T) {
 	k := newKEK(t, newService(), nil)
-	k.set(func() {
-		k.fault = func(_ context.Context, method string) error {
+	k.Set(func() {
+		k.Fault = func(_ context.Context, method string) error {
 			if method == "Encrypt" || method == "Decrypt" {
 				return refusal(k.name(), "KEY_DISABLED")
 			}

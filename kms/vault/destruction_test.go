@@ -7,6 +7,7 @@ import (
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/kms/vault"
+	"github.com/seed-6133abe0/rekey/kms/vault/vaulttest"
 )
 
 const day = 24 * time.Hour
@@ -22,7 +23,7 @@ func (k kek) schedule(t *testing.T) time.Time {
 
 // has reports whether the service holds the KEK and its marker.
 func (k kek) has() (is, marked bool) {
-	k.set(func() { is, marked = k.keys["kek"] != nil, k.keys["rekey-destroy.kek"] != nil })
+	k.Set(func() { is, marked = k.Keys["kek"] != nil, k.Keys["rekey-destroy.kek"] != nil })
 	return is, marked
 }
 
@@ -31,21 +32,21 @@ func TestProtocolDestruction(t *testing.T) {
 	kid := key.NewKID()
 	w := k.wrapped(t, kid, key.NewContentKey())
 	due := k.schedule(t)
-	if in := due.Sub(k.now()); in > 10*day || in < 10*day-time.Minute {
+	if in := due.Sub(k.Now()); in > 10*day || in < 10*day-time.Minute {
 		t.Errorf("due in %s, want 10 days", in)
 	}
-	k.later(day)
+	k.Later(day)
 	if again := k.schedule(t); !again.Equal(due) {
 		t.Errorf("scheduled again: %s, want %s", again, due)
 	}
 	if err := k.Disable(t.Context(), k.id); err != nil {
 		t.Errorf("Disable of what is pending: %v", err)
 	}
-	k.later(9*day - time.Hour)
+	k.Later(9*day - time.Hour)
 	if d := k.wantState(t, kms.KEKPending); !d.Destroys.Equal(due) {
 		t.Errorf("destroys at %s, want %s", d.Destroys, due)
 	}
-	k.later(2 * time.Hour)
+	k.Later(2 * time.Hour)
 	if d := k.wantState(t, kms.KEKDestroyed); !d.Destroys.Equal(due) {
 		t.Errorf("destroyed at %s, want %s", d.Destroys, due)
 	}
@@ -70,7 +71,7 @@ func TestProtocolUseDestroys(t *testing.T) {
 	kid := key.NewKID()
 	w := k.wrapped(t, kid, key.NewContentKey())
 	k.schedule(t)
-	k.later(31 * day)
+	k.Later(31 * day)
 	_, err := k.Unwrap(t.Context(), k.id, kid, w)
 	wantOne(t, "Unwrap", err, kms.ErrDisabled)
 	if is, marked := k.has(); is || !marked {
@@ -88,12 +89,12 @@ func TestProtocolOwnClock(t *testing.T) {
 	if d, err := k.Describe(t.Context(), k.id); err != nil || d.State != kms.KEKPending {
 		t.Errorf("Describe, a century ahead: %+v, %v", d, err)
 	}
-	k.later(31 * day)
-	k.set(func() { k.noDate = true })
+	k.Later(31 * day)
+	k.Set(func() { k.NoDate = true })
 	if d, err := k.Describe(t.Context(), k.id); err != nil || d.State != kms.KEKPending {
 		t.Errorf("Describe without the server's clock: %+v, %v", d, err)
 	}
-	k.set(func() { k.noDate = false })
+	k.Set(func() { k.NoDate = false })
 	k.wantState(t, kms.KEKDestroyed)
 }
 
@@ -102,8 +103,8 @@ func TestProtocolMarkers(t *testing.T) {
 	t.Run("deleted by hand", func(t *testing.T) {
 		k := newKEK(t, newService(t), nil)
 		k.schedule(t)
-		k.set(func() { delete(k.keys, "rekey-destroy.kek") })
-		k.later(100 * day)
+		k.Set(func() { delete(k.Keys, "rekey-destroy.kek") })
+		k.Later(100 * day)
 		k.wantState(t, kms.KEKDisabled)
 		if err := k.Enable(t.Context(), k.id); err != nil {
 			t.Errorf("Enable: %v", err)
@@ -112,8 +113,8 @@ func TestProtocolMarkers(t *testing.T) {
 	t.Run("without a date", func(t *testing.T) {
 		k := newKEK(t, newService(t), nil)
 		k.schedule(t)
-		k.set(func() { k.keys["rekey-destroy.kek"].autoRotate = 0 })
-		k.later(1000 * day)
+		k.Set(func() { k.Keys["rekey-destroy.kek"].AutoRotate = 0 })
+		k.Later(1000 * day)
 		if d := k.wantState(t, kms.KEKPending); !d.Destroys.IsZero() {
 			t.Errorf("destroys at %s", d.Destroys)
 		}
@@ -129,14 +130,14 @@ func TestProtocolMarkers(t *testing.T) {
 		t.Run("left behind, then "+next, func(t *testing.T) {
 			k := newKEK(t, newService(t), nil)
 			k.schedule(t)
-			k.set(func() { k.keys["kek"].minDecrypt, k.keys["kek"].minEncrypt = 1, 0 })
-			k.later(100 * day)
+			k.Set(func() { k.Keys["kek"].MinDecrypt, k.Keys["kek"].MinEncrypt = 1, 0 })
+			k.Later(100 * day)
 			k.wantState(t, kms.KEKEnabled)
 			if err := everyCall(t, k, t.Context())[next](); err != nil {
 				t.Fatal(err)
 			}
 			want := map[string]kms.KEKState{"Disable": kms.KEKDisabled, "ScheduleDestruction": kms.KEKPending}[next]
-			if d := k.wantState(t, want); !d.Destroys.IsZero() && d.Destroys.Before(k.now().Add(29*day)) {
+			if d := k.wantState(t, want); !d.Destroys.IsZero() && d.Destroys.Before(k.Now().Add(29*day)) {
 				t.Errorf("destroys at %s", d.Destroys)
 			}
 			if is, _ := k.has(); !is {
@@ -150,10 +151,10 @@ func TestProtocolMarkers(t *testing.T) {
 func TestProtocolLoweredMeanwhile(t *testing.T) {
 	k := newKEK(t, newService(t), nil)
 	k.disabled(t)
-	k.set(func() {
-		k.fault = func(r request) (int, string) {
-			if r.path == "transit/keys/rekey-destroy.kek" { // it has looked
-				k.keys["kek"].minDecrypt = 1
+	k.Set(func() {
+		k.Fault = func(r vaulttest.Request) (int, string) {
+			if r.Path == "transit/keys/rekey-destroy.kek" { // it has looked
+				k.Keys["kek"].MinDecrypt = 1
 			}
 			return 0, ""
 		}

@@ -14,14 +14,15 @@ import (
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/kms/vault"
+	"github.com/seed-6133abe0/rekey/kms/vault/vaulttest"
 )
 
 // answers makes the service answer all but what is about tokens.
 func (s *service) answers(status int, errs ...string) {
 	body := fmt.Sprintf(`{"errors":[%s]}`, strings.Join(quoted(errs), ","))
-	s.set(func() {
-		s.fault = func(r request) (int, string) {
-			if strings.HasPrefix(r.path, "auth/") {
+	s.Set(func() {
+		s.Fault = func(r vaulttest.Request) (int, string) {
+			if strings.HasPrefix(r.Path, "auth/") {
 				return 0, ""
 			}
 			return status, body
@@ -59,10 +60,10 @@ func TestProtocolErrorClasses(t *testing.T) {
 				wantOne(t, "Create 404", do(), kms.ErrNotFound)
 				continue
 			}
-			k.taken()
+			k.Taken()
 			what := fmt.Sprint(name, " ", status)
 			wantOne(t, what, do(), want)
-			if calls := k.taken(); len(calls) != 1 && status != 403 && status != 404 {
+			if calls := k.Taken(); len(calls) != 1 && status != 403 && status != 404 {
 				t.Errorf("%s: called %v, want one call and no retry", what, calls)
 			}
 		}
@@ -99,9 +100,9 @@ func TestProtocolTexts(t *testing.T) {
 		"error deleting policy kek: deletion is not allowed for this policy": kms.ErrDenied,
 		"cannot set min decryption version of 2, latest key version is 1":    kms.ErrDenied,
 	} {
-		k.set(func() {
-			k.fault = func(r request) (int, string) {
-				if strings.HasSuffix(r.path, "/config") {
+		k.Set(func() {
+			k.Fault = func(r vaulttest.Request) (int, string) {
+				if strings.HasSuffix(r.Path, "/config") {
 					return 400, fmt.Sprintf(`{"errors":[%q]}`, text)
 				}
 				return 0, ""

@@ -92,15 +92,15 @@ func TestProtocolCA(t *testing.T) {
 	k := newKEK(t, s, nil)
 	o := s.options(t)
 	o.CAFile = ""
-	s.taken()
+	s.Taken()
 	_, err := open(t, o).Describe(t.Context(), k.id)
 	wantOne(t, "Describe", err, kms.ErrUnavailable)
 	if !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("%v does not speak of the certificate", err)
 	}
-	s.set(func() {
-		if len(s.calls) != 0 {
-			t.Errorf("it was sent %v", s.calls)
+	s.Set(func() {
+		if len(s.Calls) != 0 {
+			t.Errorf("it was sent %v", s.Calls)
 		}
 	})
 }
@@ -120,7 +120,7 @@ func TestProtocolEnvironment(t *testing.T) {
 	k.answers(503, "Vault is sealed")
 	_, err := k.Describe(t.Context(), k.id)
 	wantOne(t, "Describe", err, kms.ErrUnavailable)
-	if calls := k.taken(); len(calls) != 1 {
+	if calls := k.Taken(); len(calls) != 1 {
 		t.Errorf("called %v", calls)
 	}
 	// Nor does it switch checks of certificates off.
@@ -151,7 +151,7 @@ func TestProtocolSilent(t *testing.T) {
 		_, err := k.Unwrap(t.Context(), k.id, kid, w)
 		fmt.Fprintln(&out, err)
 	}
-	for _, secret := range []string{"hvs.", k.secretID, k.roleID, fmt.Sprintf("%x", raw), string(raw[:]), string(w[9:])} {
+	for _, secret := range []string{"hvs.", k.SecretID, k.RoleID, fmt.Sprintf("%x", raw), string(raw[:]), string(w[9:])} {
 		if strings.Contains(out.String(), secret) {
 			t.Errorf("shows %q", secret)
 		}

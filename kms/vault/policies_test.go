@@ -14,6 +14,7 @@ import (
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/kms/vault"
+	"github.com/seed-6133abe0/rekey/kms/vault/vaulttest"
 )
 
 // duties is all that each role does.
@@ -52,7 +53,7 @@ var duties = map[string]func(t *testing.T, k kek) error{
 				return err
 			}
 		}
-		k.later(31 * 24 * time.Hour)
+		k.Later(31 * 24 * time.Hour)
 		d, err := k.Describe(t.Context(), k.id)
 		if err == nil && d.State != kms.KEKDestroyed { // deleting is refused, and left to others
 			return fmt.Errorf("%w: it is %s", kms.ErrDenied, d.State)
@@ -68,13 +69,13 @@ var duties = map[string]func(t *testing.T, k kek) error{
 // asOwner does what another role has done, and leaves no trace of calls.
 func (k kek) asOwner(t *testing.T, do func(*vault.Provider) error) {
 	t.Helper()
-	var calls []request
-	var policy acl
-	k.set(func() { calls, policy, k.policy = k.calls, k.policy, nil })
+	var calls []vaulttest.Request
+	var policy func(string, string, map[string]any) (string, bool)
+	k.Set(func() { calls, policy, k.Policy = k.Calls, k.Policy, nil })
 	if err := do(open(t, k.options(t))); err != nil {
 		t.Fatal(err)
 	}
-	k.set(func() { k.calls, k.policy = calls, policy })
+	k.Set(func() { k.Calls, k.Policy = calls, policy })
 }
 
 func (k kek) scheduled(t *testing.T, id string) {
@@ -101,7 +102,7 @@ func as(t *testing.T, a acl) kek {
 	t.Helper()
 	s := newService(t)
 	k := newKEK(t, s, nil)
-	s.set(func() { s.policy, s.calls = a, nil })
+	s.Set(func() { s.Policy, s.Calls = a.allows, nil })
 	k.Provider = open(t, s.appRole(t, s.options(t)))
 	return k
 }
@@ -143,11 +144,11 @@ func TestProtocolPolicies(t *testing.T) {
 		}
 		k.aboutTokens(t)
 		used := map[string]bool{}
-		k.set(func() {
-			for _, r := range k.calls {
-				used[r.rule+" "+r.capability] = true
-				for _, p := range r.params {
-					used[r.rule+" ."+p] = true
+		k.Set(func() {
+			for _, r := range k.Calls {
+				used[r.Rule+" "+r.Capability] = true
+				for _, p := range r.Params {
+					used[r.Rule+" ."+p] = true
 				}
 			}
 		})
@@ -168,13 +169,13 @@ func TestProtocolPolicies(t *testing.T) {
 // aboutTokens has the token renewed, and looked up after a refusal.
 func (k kek) aboutTokens(t *testing.T) {
 	t.Helper()
-	k.later(50 * time.Minute)
+	k.Later(50 * time.Minute)
 	if _, err := k.Describe(t.Context(), k.id); err != nil {
 		t.Fatal(err)
 	}
-	k.set(func() {
-		k.fault = func(r request) (int, string) {
-			if strings.HasPrefix(r.path, "transit/keys/") {
+	k.Set(func() {
+		k.Fault = func(r vaulttest.Request) (int, string) {
+			if strings.HasPrefix(r.Path, "transit/keys/") {
 				return 403, `{"errors":["permission denied"]}`
 			}
 			return 0, ""
@@ -183,9 +184,9 @@ func (k kek) aboutTokens(t *testing.T) {
 	if _, err := k.Describe(t.Context(), k.id); !errors.Is(err, kms.ErrDenied) {
 		t.Fatalf("Describe: %v, want ErrDenied", err)
 	}
-	k.set(func() {
-		k.fault = nil
-		k.calls = slices.DeleteFunc(k.calls, func(r request) bool { return r.capability == "" })
+	k.Set(func() {
+		k.Fault = nil
+		k.Calls = slices.DeleteFunc(k.Calls, func(r vaulttest.Request) bool { return r.Capability == "" })
 	})
 }
 
@@ -217,8 +218,8 @@ func TestProtocolPoliciesAreApart(t *testing.T) {
 			if want := slices.Contains(may, call); want && err != nil || !want && !errors.Is(err, kms.ErrDenied) {
 				t.Errorf("%s: %s: %v; may: %v", name, call, err, want)
 			}
-			k.set(func() {
-				if k.keys["kek"] == nil || k.keys["rekey-destroy.kek"] != nil {
+			k.Set(func() {
+				if k.Keys["kek"] == nil || k.Keys["rekey-destroy.kek"] != nil {
 					t.Errorf("%s: %s marked or deleted the KEK", name, call)
 				}
 			})
@@ -233,9 +234,9 @@ func TestProtocolDateIsAnothers(t *testing.T) {
 	for _, name := range []string{"worker", "operator", "auditor"} {
 		k := as(t, all[name])
 		k.scheduled(t, k.id)
-		k.later(31 * 24 * time.Hour)
+		k.Later(31 * 24 * time.Hour)
 		d, err := k.Describe(t.Context(), k.id)
-		if err != nil || d.State != kms.KEKPending || !d.Destroys.Before(k.now()) {
+		if err != nil || d.State != kms.KEKPending || !d.Destroys.Before(k.Now()) {
 			t.Errorf("%s: Describe: %+v, %v", name, d, err)
 		}
 		if name == "worker" {
@@ -245,8 +246,8 @@ func TestProtocolDateIsAnothers(t *testing.T) {
 		if name == "operator" {
 			wantOne(t, name+": Enable", k.Enable(t.Context(), k.id), kms.ErrDisabled)
 		}
-		k.set(func() {
-			if k.keys["kek"] == nil || k.keys["rekey-destroy.kek"] == nil {
+		k.Set(func() {
+			if k.Keys["kek"] == nil || k.Keys["rekey-destroy.kek"] == nil {
 				t.Errorf("%s deleted something", name)
 			}
 		})

@@ -22,12 +22,12 @@ func (s *service) options(t *testing.T) vault.Options {
 	return vault.Options{
 		Address:   s.URL,
 		CAFile:    s.caFile(t),
-		Namespace: s.namespace,
-		Mount:     s.mount,
+		Namespace: s.Namespace,
+		Mount:     s.Mount,
 		TokenFile: file(t, 0o600, rootToken+"\n"),
-		Clock:     s.now,
+		Clock:     s.Now,
 		Wait: func(ctx context.Context, d time.Duration) error {
-			s.later(d)
+			s.Later(d)
 			return ctx.Err()
 		},
 	}
@@ -36,7 +36,7 @@ func (s *service) options(t *testing.T) vault.Options {
 // appRole makes options log in.
 func (s *service) appRole(t *testing.T, o vault.Options) vault.Options {
 	o.TokenFile = ""
-	o.RoleIDFile, o.SecretIDFile = file(t, 0o600, s.roleID), file(t, 0o600, s.secretID+"\n")
+	o.RoleIDFile, o.SecretIDFile = file(t, 0o600, s.RoleID), file(t, 0o600, s.SecretID+"\n")
 	return o
 }
 
@@ -59,15 +59,15 @@ type target struct {
 // if the environment names it.
 func targets(t *testing.T) []target {
 	byToken, byRole := newService(t), newService(t)
-	byRole.mount, byRole.namespace = "team/a/kek-transit", "ns1/ns2"
+	byRole.Mount, byRole.Namespace = "team/a/kek-transit", "ns1/ns2"
 	all := []target{
 		{"ProtocolToken", kmstest.Target{
 			Open:  func(t *testing.T) kms.Provider { return open(t, byToken.options(t)) },
-			Later: byToken.later,
+			Later: byToken.Later,
 		}},
 		{"ProtocolAppRole", kmstest.Target{
 			Open:  func(t *testing.T) kms.Provider { return open(t, byRole.appRole(t, byRole.options(t))) },
-			Later: byRole.later,
+			Later: byRole.Later,
 		}},
 	}
 	if address := os.Getenv("REKEY_VAULT_ADDR"); address != "" {
@@ -147,10 +147,10 @@ func newKEK(t *testing.T, s *service, change func(*vault.Options)) kek {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id != "vault:"+s.mount+"/kek" {
+	if id != "vault:"+s.Mount+"/kek" {
 		t.Fatalf("id %q", id)
 	}
-	s.taken()
+	s.Taken()
 	return kek{s, p, id}
 }
 

@@ -10,19 +10,20 @@ import (
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/kms/vault"
+	"github.com/seed-6133abe0/rekey/kms/vault/vaulttest"
 )
 
 // aboutTokens counts the calls about tokens since it was asked last.
 func (s *service) aboutTokenCalls() (n map[string]int) {
 	n = map[string]int{}
-	s.set(func() {
-		for _, r := range s.calls {
-			if strings.HasPrefix(r.path, "auth/") {
-				n[strings.TrimPrefix(r.path, "auth/token/")]++
+	s.Set(func() {
+		for _, r := range s.Calls {
+			if strings.HasPrefix(r.Path, "auth/") {
+				n[strings.TrimPrefix(r.Path, "auth/token/")]++
 			}
 		}
-		n["login"] = s.logins
-		s.calls, s.logins = nil, 0
+		n["login"] = s.Logins
+		s.Calls, s.Logins = nil, 0
 	})
 	return n
 }
@@ -64,22 +65,22 @@ func TestProtocolAppRoleLife(t *testing.T) {
 	k.use(t, nil)
 	k.use(t, nil)
 	k.wantCalls(t, "first calls", map[string]int{"login": 1})
-	k.later(39 * time.Minute)
+	k.Later(39 * time.Minute)
 	k.use(t, nil)
 	k.wantCalls(t, "before two thirds", nil)
-	k.later(2 * time.Minute)
+	k.Later(2 * time.Minute)
 	k.use(t, nil)
 	k.use(t, nil)
 	k.wantCalls(t, "after two thirds", map[string]int{"renew-self": 1})
-	k.later(59 * time.Minute)
+	k.Later(59 * time.Minute)
 	k.use(t, nil)
 	k.wantCalls(t, "near the end", map[string]int{"renew-self": 1})
-	k.later(2 * time.Hour)
+	k.Later(2 * time.Hour)
 	k.use(t, nil)
 	k.wantCalls(t, "after the end", map[string]int{"login": 1})
 	// To the end of what renewing can do, and beyond.
 	for range 24 * 4 {
-		k.later(15 * time.Minute)
+		k.Later(15 * time.Minute)
 		k.use(t, nil)
 	}
 	got := k.aboutTokenCalls()
@@ -93,7 +94,7 @@ func TestProtocolAppRoleRevoked(t *testing.T) {
 	k.use(t, nil)
 	k.aboutTokenCalls()
 	revoke := func() {
-		k.set(func() { k.tokens = map[string]*fakeToken{rootToken: {}} })
+		k.Set(func() { k.Tokens = map[string]*vaulttest.Token{rootToken: {}} })
 	}
 	revoke()
 	k.use(t, nil)
@@ -115,7 +116,7 @@ func TestProtocolAppRoleRevoked(t *testing.T) {
 	k.wantLogins(t, "eight calls at once", 1)
 	// A new secret ID is taken from the file; an old one is no use.
 	revoke()
-	k.set(func() { k.secretID = "another" })
+	k.Set(func() { k.SecretID = "another" })
 	k.use(t, kms.ErrDenied)
 	k.wantLogins(t, "old secret ID", 1)
 	write(t, o.SecretIDFile, "another")
@@ -149,11 +150,11 @@ func TestProtocolRefused(t *testing.T) {
 	k, _ := byRole(t)
 	k.use(t, nil)
 	k.aboutTokenCalls()
-	k.set(func() { k.policy = acl{"auth/token/lookup-self": {capabilities: []string{"read"}}} })
+	k.Set(func() { k.Policy = acl{"auth/token/lookup-self": {capabilities: []string{"read"}}}.allows })
 	k.use(t, kms.ErrDenied)
 	k.wantCalls(t, "refused", map[string]int{"lookup-self": 1})
 	// One that may not even look itself up might be bad: one login, and no more.
-	k.set(func() { k.policy = acl{} })
+	k.Set(func() { k.Policy = acl{}.allows })
 	k.use(t, kms.ErrDenied)
 	k.wantLogins(t, "refused altogether", 1)
 }
@@ -165,18 +166,18 @@ func TestProtocolLoginFaults(t *testing.T) {
 		200: kms.ErrUnavailable, // without a token
 	} {
 		k, _ := byRole(t)
-		k.set(func() {
-			k.fault = func(r request) (int, string) {
-				if r.path == "auth/approle/login" {
+		k.Set(func() {
+			k.Fault = func(r vaulttest.Request) (int, string) {
+				if r.Path == "auth/approle/login" {
 					return status, `{"errors":["no"]}`
 				}
 				return 0, ""
 			}
 		})
 		for name, do := range everyCall(t, k, t.Context()) {
-			k.taken()
+			k.Taken()
 			wantOne(t, name, do(), want)
-			if calls := k.taken(); len(calls) != 0 {
+			if calls := k.Taken(); len(calls) != 0 {
 				t.Errorf("%s, login %d: called %v", name, status, calls)
 			}
 		}
@@ -189,16 +190,16 @@ func TestProtocolRenewFaults(t *testing.T) {
 	k, _ := byRole(t)
 	k.use(t, nil)
 	renewals := 0
-	k.set(func() {
-		k.fault = func(r request) (int, string) {
-			if r.path == "auth/token/renew-self" {
+	k.Set(func() {
+		k.Fault = func(r vaulttest.Request) (int, string) {
+			if r.Path == "auth/token/renew-self" {
 				renewals++
 				return 503, `{"errors":["Vault is sealed"]}`
 			}
 			return 0, ""
 		}
 	})
-	k.later(41 * time.Minute)
+	k.Later(41 * time.Minute)
 	for range 5 {
 		k.use(t, nil)
 	}
@@ -208,13 +209,13 @@ func TestProtocolRenewFaults(t *testing.T) {
 	// One that must not be renewed is replaced.
 	k, _ = byRole(t)
 	k.use(t, nil)
-	k.set(func() {
-		for _, token := range k.tokens {
-			token.renewable = false
+	k.Set(func() {
+		for _, token := range k.Tokens {
+			token.Renewable = false
 		}
 	})
 	k.aboutTokenCalls()
-	k.later(41 * time.Minute)
+	k.Later(41 * time.Minute)
 	k.use(t, nil)
 	k.wantLogins(t, "not renewable", 1)
 }
@@ -222,9 +223,9 @@ func TestProtocolRenewFaults(t *testing.T) {
 func TestProtocolTokenFile(t *testing.T) {
 	s := newService(t)
 	k := newKEK(t, s, nil)
-	s.set(func() {
-		s.tokens["short"] = &fakeToken{ends: s.clock().Add(time.Hour), most: s.clock().Add(2 * time.Hour), renewable: true}
-		s.tokens["next"] = &fakeToken{ends: s.clock().Add(1000 * time.Hour)}
+	s.Set(func() {
+		s.Tokens["short"] = &vaulttest.Token{Ends: s.Clock().Add(time.Hour), Most: s.Clock().Add(2 * time.Hour), Renewable: true}
+		s.Tokens["next"] = &vaulttest.Token{Ends: s.Clock().Add(1000 * time.Hour)}
 	})
 	o := s.options(t)
 	o.TokenFile = file(t, 0o600, "short\n")
@@ -233,29 +234,29 @@ func TestProtocolTokenFile(t *testing.T) {
 	k.use(t, nil)
 	k.use(t, nil)
 	k.wantCalls(t, "first calls", map[string]int{"lookup-self": 1})
-	k.later(45 * time.Minute)
+	k.Later(45 * time.Minute)
 	k.use(t, nil)
 	k.wantCalls(t, "after two thirds", map[string]int{"renew-self": 1})
-	k.later(3 * time.Hour)
+	k.Later(3 * time.Hour)
 	k.use(t, kms.ErrDenied)
 	write(t, o.TokenFile, "next")
 	k.use(t, nil)
-	k.set(func() { delete(k.tokens, "next"); k.tokens["last"] = &fakeToken{} })
+	k.Set(func() { delete(k.Tokens, "next"); k.Tokens["last"] = &vaulttest.Token{} })
 	k.use(t, kms.ErrDenied)
 	write(t, o.TokenFile, "last")
 	k.use(t, nil)
 	// The same token is not tried again.
 	tries := 0
-	k.set(func() {
-		k.fault = func(r request) (int, string) {
-			if !strings.HasPrefix(r.path, "auth/") {
+	k.Set(func() {
+		k.Fault = func(r vaulttest.Request) (int, string) {
+			if !strings.HasPrefix(r.Path, "auth/") {
 				tries++
 			}
 			return 403, `{"errors":["permission denied"]}`
 		}
 	})
 	k.use(t, kms.ErrDenied)
-	k.set(func() { k.fault = nil })
+	k.Set(func() { k.Fault = nil })
 	if tries != 1 {
 		t.Errorf("a token that is no good was tried %d times", tries)
 	}
@@ -264,6 +265,6 @@ func TestProtocolTokenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.use(t, nil)
-	k.set(func() { delete(k.tokens, "last") })
+	k.Set(func() { delete(k.Tokens, "last") })
 	k.use(t, kms.ErrDenied)
 }

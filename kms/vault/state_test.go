@@ -9,6 +9,7 @@ import (
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/kms/vault"
+	"github.com/seed-6133abe0/rekey/kms/vault/vaulttest"
 )
 
 // wantUses: uses work, or are refused with an error of the class.
@@ -28,9 +29,9 @@ func TestProtocolFloors(t *testing.T) {
 	k := newKEK(t, newService(t), nil)
 	floors := func(wantDecrypt, wantEncrypt, wantLatest int) {
 		t.Helper()
-		k.set(func() {
-			if f := k.keys["kek"]; f.minDecrypt != wantDecrypt || f.minEncrypt != wantEncrypt || f.latest != wantLatest {
-				t.Errorf("floors %d and %d of %d, want %d and %d of %d", f.minDecrypt, f.minEncrypt, f.latest, wantDecrypt, wantEncrypt, wantLatest)
+		k.Set(func() {
+			if f := k.Keys["kek"]; f.MinDecrypt != wantDecrypt || f.MinEncrypt != wantEncrypt || f.Latest != wantLatest {
+				t.Errorf("floors %d and %d of %d, want %d and %d of %d", f.MinDecrypt, f.MinEncrypt, f.Latest, wantDecrypt, wantEncrypt, wantLatest)
 			}
 		})
 	}
@@ -45,8 +46,8 @@ func TestProtocolFloors(t *testing.T) {
 		}
 		floors(1, 0, 2)
 	}
-	k.set(func() {
-		if f := k.keys["kek"]; f.exportable || f.plainBackup || f.deletionAllowed || f.kind != "aes256-gcm96" {
+	k.Set(func() {
+		if f := k.Keys["kek"]; f.Exportable || f.PlainBackup || f.DeletionAllowed || f.Kind != "aes256-gcm96" {
 			t.Errorf("made %+v", f)
 		}
 	})
@@ -55,29 +56,32 @@ func TestProtocolFloors(t *testing.T) {
 // TestProtocolByHand: what somebody does to a key beside rekey.
 func TestProtocolByHand(t *testing.T) {
 	for name, tt := range map[string]struct {
-		change func(s *service, k *fakeKey)
+		change func(s *service, k *vaulttest.Key)
 		state  kms.KEKState
 		uses   error
 		enable error // of Enable, after which uses work
 	}{
-		"rotated":               {func(s *service, k *fakeKey) { k.rotate(s.clock()) }, kms.KEKEnabled, nil, nil},
-		"rotated by the server": {func(s *service, k *fakeKey) { k.autoRotate = time.Hour; s.offset += 100 * time.Hour }, kms.KEKEnabled, nil, nil},
-		"decryption raised":     {func(s *service, k *fakeKey) { k.rotate(s.clock()); k.minDecrypt = 2 }, kms.KEKDisabled, kms.ErrDisabled, nil},
-		"both raised":           {func(s *service, k *fakeKey) { k.rotate(s.clock()); k.minDecrypt, k.minEncrypt = 2, 2 }, kms.KEKDisabled, kms.ErrDisabled, nil},
-		"trimmed":               {func(s *service, k *fakeKey) { k.rotate(s.clock()); k.minDecrypt, k.minEncrypt, k.available = 2, 2, 2 }, kms.KEKDestroyed, kms.ErrDisabled, kms.ErrDisabled},
-		"soft-deleted":          {func(_ *service, k *fakeKey) { k.softDeleted = true }, kms.KEKDisabled, kms.ErrDisabled, kms.ErrDisabled},
-		"deletion allowed":      {func(_ *service, k *fakeKey) { k.deletionAllowed = true }, kms.KEKEnabled, nil, nil},
-		"off and to be rotated": {func(s *service, k *fakeKey) {
-			k.rotate(s.clock())
-			k.minDecrypt, k.minEncrypt, k.autoRotate, k.deletionAllowed = 2, 2, time.Hour, true
-			s.offset += 1000 * time.Hour
+		"rotated":               {func(s *service, k *vaulttest.Key) { k.Rotate(s.Clock()) }, kms.KEKEnabled, nil, nil},
+		"rotated by the server": {func(s *service, k *vaulttest.Key) { k.AutoRotate = time.Hour; s.Offset += 100 * time.Hour }, kms.KEKEnabled, nil, nil},
+		"decryption raised":     {func(s *service, k *vaulttest.Key) { k.Rotate(s.Clock()); k.MinDecrypt = 2 }, kms.KEKDisabled, kms.ErrDisabled, nil},
+		"both raised":           {func(s *service, k *vaulttest.Key) { k.Rotate(s.Clock()); k.MinDecrypt, k.MinEncrypt = 2, 2 }, kms.KEKDisabled, kms.ErrDisabled, nil},
+		"trimmed": {func(s *service, k *vaulttest.Key) {
+			k.Rotate(s.Clock())
+			k.MinDecrypt, k.MinEncrypt, k.Available = 2, 2, 2
+		}, kms.KEKDestroyed, kms.ErrDisabled, kms.ErrDisabled},
+		"soft-deleted":     {func(_ *service, k *vaulttest.Key) { k.SoftDeleted = true }, kms.KEKDisabled, kms.ErrDisabled, kms.ErrDisabled},
+		"deletion allowed": {func(_ *service, k *vaulttest.Key) { k.DeletionAllowed = true }, kms.KEKEnabled, nil, nil},
+		"off and to be rotated": {func(s *service, k *vaulttest.Key) {
+			k.Rotate(s.Clock())
+			k.MinDecrypt, k.MinEncrypt, k.AutoRotate, k.DeletionAllowed = 2, 2, time.Hour, true
+			s.Offset += 1000 * time.Hour
 		}, kms.KEKDisabled, kms.ErrDisabled, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newKEK(t, newService(t), nil)
 			kid := key.NewKID()
 			w := k.wrapped(t, kid, key.NewContentKey())
-			k.set(func() { tt.change(k.service, k.keys["kek"]) })
+			k.Set(func() { tt.change(k.service, k.Keys["kek"]) })
 			k.wantState(t, tt.state)
 			k.wantUses(t, kid, w, tt.uses)
 			if err := k.Enable(t.Context(), k.id); !errors.Is(err, tt.enable) {
@@ -92,7 +96,7 @@ func TestProtocolByHand(t *testing.T) {
 	// Encrypting alone was switched off: reading goes on.
 	k := newKEK(t, newService(t), nil)
 	w := k.wrapped(t, key.KID{}, key.NewContentKey())
-	k.set(func() { k.keys["kek"].rotate(k.clock()); k.keys["kek"].minEncrypt = 2 })
+	k.Set(func() { k.Keys["kek"].Rotate(k.Clock()); k.Keys["kek"].MinEncrypt = 2 })
 	_, err := k.Wrap(t.Context(), k.id, key.KID{}, key.NewContentKey())
 	wantOne(t, "Wrap", err, kms.ErrDisabled)
 	if _, err := k.Unwrap(t.Context(), k.id, key.KID{}, w); err != nil {
@@ -102,12 +106,12 @@ func TestProtocolByHand(t *testing.T) {
 
 // TestProtocolOtherKeys: a key of another type is no KEK, and its name is taken.
 func TestProtocolOtherKeys(t *testing.T) {
-	for name, change := range map[string]func(*fakeKey){
-		"type":    func(f *fakeKey) { f.kind = "chacha20-poly1305" },
-		"derived": func(f *fakeKey) { f.derived = true },
+	for name, change := range map[string]func(*vaulttest.Key){
+		"type":    func(f *vaulttest.Key) { f.Kind = "chacha20-poly1305" },
+		"derived": func(f *vaulttest.Key) { f.Derived = true },
 	} {
 		k := newKEK(t, newService(t), nil)
-		k.set(func() { change(k.keys["kek"]) })
+		k.Set(func() { change(k.Keys["kek"]) })
 		all := everyCall(t, k, t.Context())
 		for _, call := range []string{"Describe", "Disable", "Enable", "ScheduleDestruction"} {
 			wantOne(t, name+": "+call, all[call](), kms.ErrDenied)
@@ -126,20 +130,20 @@ func TestProtocolCreate(t *testing.T) {
 		wantOne(t, name, err, kms.ErrDenied)
 	}
 	// Another call makes the key after this one looked.
-	s.set(func() {
-		s.fault = func(r request) (int, string) {
-			if r.method == "PUT" && r.path == "transit/keys/raced" {
-				_, _ = s.create("raced", nil)
+	s.Set(func() {
+		s.Fault = func(r vaulttest.Request) (int, string) {
+			if r.Method == "PUT" && r.Path == "transit/keys/raced" {
+				s.MakeKey("raced")
 			}
 			return 0, ""
 		}
 	})
 	_, err := k.Create(t.Context(), "raced")
 	wantOne(t, "raced", err, kms.ErrExists)
-	s.set(func() {
-		s.fault = func(r request) (int, string) {
-			if made := s.keys["open"]; made != nil {
-				made.exportable = true
+	s.Set(func() {
+		s.Fault = func(r vaulttest.Request) (int, string) {
+			if made := s.Keys["open"]; made != nil {
+				made.Exportable = true
 			}
 			return 0, ""
 		}
@@ -154,9 +158,9 @@ func TestProtocolNoUpsert(t *testing.T) {
 	k := newKEK(t, newService(t), nil)
 	_, err := k.Wrap(t.Context(), k.id+"-none", key.KID{}, key.NewContentKey())
 	wantOne(t, "Wrap", err, kms.ErrNotFound)
-	k.set(func() {
-		if len(k.keys) != 1 {
-			t.Errorf("%d keys, want 1", len(k.keys))
+	k.Set(func() {
+		if len(k.Keys) != 1 {
+			t.Errorf("%d keys, want 1", len(k.Keys))
 		}
 	})
 }
@@ -166,21 +170,21 @@ func TestProtocolNoUpsert(t *testing.T) {
 func TestProtocolBound(t *testing.T) {
 	s := newService(t)
 	k := newKEK(t, s, nil)
-	s.set(func() { s.ignoresAAD = true })
+	s.Set(func() { s.IgnoresAAD = true })
 	k.Provider = open(t, s.options(t))
 	_, err := k.Wrap(t.Context(), k.id, key.KID{}, key.NewContentKey())
 	wantOne(t, "Wrap", err, kms.ErrDenied)
-	if calls := k.taken(); len(calls) != 2 {
+	if calls := k.Taken(); len(calls) != 2 {
 		t.Errorf("called %v, want the probe there and back", calls)
 	}
 	_, err = k.Create(t.Context(), "other")
 	wantOne(t, "Create", err, kms.ErrDenied)
 	// It is seen once for each Provider.
-	s.set(func() { s.ignoresAAD = false })
-	k.taken()
+	s.Set(func() { s.IgnoresAAD = false })
+	k.Taken()
 	for want := range 2 {
 		k.wrapped(t, key.KID{}, key.NewContentKey())
-		if calls := k.taken(); want == 0 && len(calls) != 3 || want > 0 && len(calls) != 1 {
+		if calls := k.Taken(); want == 0 && len(calls) != 3 || want > 0 && len(calls) != 1 {
 			t.Errorf("wrap %d: called %v", want, calls)
 		}
 	}
@@ -199,7 +203,7 @@ func TestProtocolOtherMounts(t *testing.T) {
 			}
 		}
 	}
-	if calls := k.taken(); len(calls) != 0 {
+	if calls := k.Taken(); len(calls) != 0 {
 		t.Errorf("called %v", calls)
 	}
 }
@@ -208,9 +212,9 @@ func TestProtocolOtherMounts(t *testing.T) {
 // were on still.
 func (k kek) lagging(operation string, on func(n int) bool) {
 	n := 0
-	k.set(func() {
-		k.fault = func(r request) (int, string) {
-			if k.keys["kek"].minDecrypt == 1 || r.path != "transit/"+operation+"/kek" {
+	k.Set(func() {
+		k.Fault = func(r vaulttest.Request) (int, string) {
+			if k.Keys["kek"].MinDecrypt == 1 || r.Path != "transit/"+operation+"/kek" {
 				return 0, ""
 			}
 			n++
@@ -246,9 +250,9 @@ func TestProtocolLag(t *testing.T) {
 	k := newKEK(t, newService(t), nil)
 	k.disabled(t)
 	refusals := 3
-	k.set(func() {
-		k.fault = func(r request) (int, string) {
-			if !strings.Contains(r.path, "crypt/") {
+	k.Set(func() {
+		k.Fault = func(r vaulttest.Request) (int, string) {
+			if !strings.Contains(r.Path, "crypt/") {
 				return 0, ""
 			}
 			if refusals--; refusals < 0 {
@@ -286,8 +290,8 @@ func TestProtocolInterrupted(t *testing.T) {
 			w := k.wrapped(t, kid, key.NewContentKey())
 			start(t, k)
 			left := n
-			k.set(func() {
-				k.fault = func(request) (int, string) {
+			k.Set(func() {
+				k.Fault = func(vaulttest.Request) (int, string) {
 					if left--; left < 0 {
 						return 403, `{"errors":["permission denied"]}`
 					}
@@ -295,9 +299,9 @@ func TestProtocolInterrupted(t *testing.T) {
 				}
 			})
 			finished = everyCall(t, k, t.Context())[name]() == nil
-			k.set(func() {
-				k.fault = nil
-				if on, marked := k.keys["kek"].minDecrypt == 1, k.keys["rekey-destroy.kek"] != nil; on && marked {
+			k.Set(func() {
+				k.Fault = nil
+				if on, marked := k.Keys["kek"].MinDecrypt == 1, k.Keys["rekey-destroy.kek"] != nil; on && marked {
 					t.Errorf("%s, broken off after %d: on, with a date", name, n)
 				}
 			})

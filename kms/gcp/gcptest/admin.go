@@ -1,4 +1,4 @@
-package gcp_test
+package gcptest
 
 import (
 	"context"
@@ -10,13 +10,13 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-func (s *service) CreateCryptoKey(_ context.Context, r *kmspb.CreateCryptoKeyRequest) (*kmspb.CryptoKey, error) {
+func (s *Service) CreateCryptoKey(_ context.Context, r *kmspb.CreateCryptoKeyRequest) (*kmspb.CryptoKey, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.may("cloudkms.cryptoKeys.create", r.GetParent()); err != nil {
 		return nil, err
 	}
-	if r.GetParent() != ring {
+	if r.GetParent() != Ring {
 		return nil, status.Errorf(codes.NotFound, "KeyRing %s not found.", r.GetParent())
 	}
 	k, bad := newCryptoKey(r)
@@ -24,13 +24,13 @@ func (s *service) CreateCryptoKey(_ context.Context, r *kmspb.CreateCryptoKeyReq
 		return nil, status.Error(codes.InvalidArgument, bad)
 	}
 	name := r.GetParent() + "/cryptoKeys/" + r.GetCryptoKeyId()
-	if s.keys[name] != nil {
+	if s.Keys[name] != nil {
 		return nil, status.Errorf(codes.AlreadyExists, "CryptoKey %s already exists.", name)
 	}
-	s.keys[name] = k
+	s.Keys[name] = k
 	k.created = s.now
 	out := &kmspb.CryptoKey{
-		Name: name, Purpose: k.purpose, CreateTime: timestamppb.New(k.created), VersionTemplate: r.GetCryptoKey().GetVersionTemplate(),
+		Name: name, Purpose: k.Purpose, CreateTime: timestamppb.New(k.created), VersionTemplate: r.GetCryptoKey().GetVersionTemplate(),
 		DestroyScheduledDuration: r.GetCryptoKey().GetDestroyScheduledDuration(),
 	}
 	if !r.GetSkipInitialVersionCreation() {
@@ -40,7 +40,7 @@ func (s *service) CreateCryptoKey(_ context.Context, r *kmspb.CreateCryptoKeyReq
 }
 
 // newCryptoKey reads the request; bad says what is wrong with it.
-func newCryptoKey(r *kmspb.CreateCryptoKeyRequest) (k *cryptoKey, bad string) {
+func newCryptoKey(r *kmspb.CreateCryptoKeyRequest) (k *CryptoKey, bad string) {
 	want := r.GetCryptoKey()
 	level := want.GetVersionTemplate().GetProtectionLevel()
 	after := 30 * 24 * time.Hour
@@ -61,20 +61,20 @@ func newCryptoKey(r *kmspb.CreateCryptoKeyRequest) (k *cryptoKey, bad string) {
 	case after < 24*time.Hour || after > 120*24*time.Hour:
 		return nil, "crypto_key.destroy_scheduled_duration is out of bounds."
 	}
-	return &cryptoKey{purpose: want.GetPurpose(), level: level, destroyAfter: after}, ""
+	return &CryptoKey{Purpose: want.GetPurpose(), Level: level, destroyAfter: after}, ""
 }
 
-func (s *service) CreateCryptoKeyVersion(_ context.Context, r *kmspb.CreateCryptoKeyVersionRequest) (*kmspb.CryptoKeyVersion, error) {
+func (s *Service) CreateCryptoKeyVersion(_ context.Context, r *kmspb.CreateCryptoKeyVersionRequest) (*kmspb.CryptoKeyVersion, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.keys[r.GetParent()]
+	k := s.Keys[r.GetParent()]
 	if k == nil {
 		return nil, status.Errorf(codes.NotFound, "CryptoKey %s not found.", r.GetParent())
 	}
 	return s.newVersion(k, r.GetParent()).proto(k), nil
 }
 
-func (s *service) UpdateCryptoKeyVersion(_ context.Context, r *kmspb.UpdateCryptoKeyVersionRequest) (*kmspb.CryptoKeyVersion, error) {
+func (s *Service) UpdateCryptoKeyVersion(_ context.Context, r *kmspb.UpdateCryptoKeyVersionRequest) (*kmspb.CryptoKeyVersion, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k, v, err := s.find(r.GetCryptoKeyVersion().GetName(), "cloudkms.cryptoKeyVersions.update")
@@ -93,17 +93,17 @@ func (s *service) UpdateCryptoKeyVersion(_ context.Context, r *kmspb.UpdateCrypt
 	if to != kmspb.CryptoKeyVersion_ENABLED && to != kmspb.CryptoKeyVersion_DISABLED {
 		return nil, status.Errorf(codes.InvalidArgument, "crypto_key_version.state may not be set to %s.", to)
 	}
-	if v.state != kmspb.CryptoKeyVersion_ENABLED && v.state != kmspb.CryptoKeyVersion_DISABLED {
+	if v.State != kmspb.CryptoKeyVersion_ENABLED && v.State != kmspb.CryptoKeyVersion_DISABLED {
 		return nil, notInState(v, "ENABLED or DISABLED")
 	}
-	if to == kmspb.CryptoKeyVersion_DISABLED && v.state == kmspb.CryptoKeyVersion_ENABLED {
-		v.offSince = s.now
+	if to == kmspb.CryptoKeyVersion_DISABLED && v.State == kmspb.CryptoKeyVersion_ENABLED {
+		v.OffSince = s.now
 	}
-	v.state = to
+	v.State = to
 	return v.proto(k), nil
 }
 
-func (s *service) DestroyCryptoKeyVersion(_ context.Context, r *kmspb.DestroyCryptoKeyVersionRequest) (*kmspb.CryptoKeyVersion, error) {
+func (s *Service) DestroyCryptoKeyVersion(_ context.Context, r *kmspb.DestroyCryptoKeyVersionRequest) (*kmspb.CryptoKeyVersion, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k, v, err := s.find(r.GetName(), "cloudkms.cryptoKeyVersions.destroy")
@@ -111,31 +111,31 @@ func (s *service) DestroyCryptoKeyVersion(_ context.Context, r *kmspb.DestroyCry
 		return nil, err
 	}
 	switch {
-	case v.state == kmspb.CryptoKeyVersion_ENABLED && s.disableFirst:
+	case v.State == kmspb.CryptoKeyVersion_ENABLED && s.DisableFirst:
 		return nil, notInState(v, "DISABLED, by constraints/cloudkms.disableBeforeDestroy")
-	case v.state == kmspb.CryptoKeyVersion_ENABLED:
-		v.offSince = s.now
-	case v.state != kmspb.CryptoKeyVersion_DISABLED:
+	case v.State == kmspb.CryptoKeyVersion_ENABLED:
+		v.OffSince = s.now
+	case v.State != kmspb.CryptoKeyVersion_DISABLED:
 		return nil, notInState(v, "ENABLED or DISABLED")
 	}
-	v.state, v.destroys = kmspb.CryptoKeyVersion_DESTROY_SCHEDULED, s.now.Add(k.destroyAfter)
+	v.State, v.Destroys = kmspb.CryptoKeyVersion_DESTROY_SCHEDULED, s.now.Add(k.destroyAfter)
 	return v.proto(k), nil
 }
 
-func (s *service) RestoreCryptoKeyVersion(_ context.Context, r *kmspb.RestoreCryptoKeyVersionRequest) (*kmspb.CryptoKeyVersion, error) {
+func (s *Service) RestoreCryptoKeyVersion(_ context.Context, r *kmspb.RestoreCryptoKeyVersionRequest) (*kmspb.CryptoKeyVersion, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k, v, err := s.find(r.GetName(), "cloudkms.cryptoKeyVersions.restore")
 	if err != nil {
 		return nil, err
 	}
-	if v.state != kmspb.CryptoKeyVersion_DESTROY_SCHEDULED {
+	if v.State != kmspb.CryptoKeyVersion_DESTROY_SCHEDULED {
 		return nil, notInState(v, "DESTROY_SCHEDULED")
 	}
-	v.state, v.destroys = kmspb.CryptoKeyVersion_DISABLED, time.Time{}
+	v.State, v.Destroys = kmspb.CryptoKeyVersion_DISABLED, time.Time{}
 	return v.proto(k), nil
 }
 
-func notInState(v *keyVersion, want string) error {
-	return status.Errorf(codes.FailedPrecondition, "%s is not in state %s, current state is: %s.", v.name, want, v.state)
+func notInState(v *KeyVersion, want string) error {
+	return status.Errorf(codes.FailedPrecondition, "%s is not in state %s, current state is: %s.", v.Name, want, v.State)
 }

@@ -1,4 +1,4 @@
-package vault_test
+package vaulttest
 
 import (
 	"crypto/aes"
@@ -15,23 +15,24 @@ import (
 	"time"
 )
 
-// fakeKey is one transit key of type aes256-gcm96.
-type fakeKey struct {
-	kind                              string
-	versions                          map[int]fakeVersion
-	latest                            int
-	minDecrypt, minEncrypt, available int
-	deletionAllowed, softDeleted      bool
-	exportable, plainBackup, derived  bool
-	autoRotate                        time.Duration
+// Key is one transit key of type aes256-gcm96.
+type Key struct {
+	Kind                              string
+	Latest                            int
+	MinDecrypt, MinEncrypt, Available int
+	DeletionAllowed, SoftDeleted      bool
+	Exportable, PlainBackup, Derived  bool
+	AutoRotate                        time.Duration
+	versions                          map[int]version
 }
 
-type fakeVersion struct {
+type version struct {
 	aead cipher.AEAD
 	made int64
 }
 
-func (k *fakeKey) rotate(now time.Time) {
+// Rotate makes another version.
+func (k *Key) Rotate(now time.Time) {
 	var raw [32]byte
 	_, _ = rand.Read(raw[:])
 	block, err := aes.NewCipher(raw[:])
@@ -42,15 +43,15 @@ func (k *fakeKey) rotate(now time.Time) {
 	if err != nil {
 		panic(err)
 	}
-	k.latest++
-	k.versions[k.latest] = fakeVersion{aead, now.Unix()}
+	k.Latest++
+	k.versions[k.Latest] = version{aead, now.Unix()}
 }
 
 // rotateDue rotates what auto_rotate_period says.
-func (s *service) rotateDue() {
-	for _, k := range s.keys {
-		if k.autoRotate > 0 && !s.clock().Before(time.Unix(k.versions[k.latest].made, 0).Add(k.autoRotate)) {
-			k.rotate(s.clock())
+func (s *Service) rotateDue() {
+	for _, k := range s.Keys {
+		if k.AutoRotate > 0 && !s.Clock().Before(time.Unix(k.versions[k.Latest].made, 0).Add(k.AutoRotate)) {
+			k.Rotate(s.Clock())
 		}
 	}
 }
@@ -58,8 +59,8 @@ func (s *service) rotateDue() {
 var transitName = regexp.MustCompile(`^\w([\w.-]*\w)?$`)
 
 // transit serves what lies under the mount.
-func (s *service) transit(capability, path string, params map[string]any) (map[string]any, error) {
-	rest, ok := strings.CutPrefix(path, s.mount+"/")
+func (s *Service) transit(capability, path string, params map[string]any) (map[string]any, error) {
+	rest, ok := strings.CutPrefix(path, s.Mount+"/")
 	parts := strings.Split(rest, "/")
 	if !ok || len(parts) < 2 || len(parts) > 3 || !transitName.MatchString(parts[1]) {
 		return nil, refused{404, []string{fmt.Sprintf("no handler for route %q. route entry not found.", path)}}
@@ -67,10 +68,10 @@ func (s *service) transit(capability, path string, params map[string]any) (map[s
 	name, writes := parts[1], capability == "update" || capability == "create"
 	switch what := parts[0] + "/" + strings.Join(parts[2:], ""); {
 	case what == "keys/" && capability == "read":
-		if s.keys[name] == nil {
+		if s.Keys[name] == nil {
 			return nil, nothingThere
 		}
-		return s.keys[name].describe(name), nil
+		return s.Keys[name].describe(name), nil
 	case what == "keys/" && writes:
 		return s.create(name, params)
 	case what == "keys/" && capability == "delete":
@@ -89,21 +90,21 @@ func (s *service) transit(capability, path string, params map[string]any) (map[s
 	return nil, refused{404, []string{"unsupported path"}}
 }
 
-func (k *fakeKey) describe(name string) map[string]any {
+func (k *Key) describe(name string) map[string]any {
 	working := map[string]int64{}
-	for v := k.minDecrypt; v <= k.latest; v++ { // what lies below is archived
+	for v := k.MinDecrypt; v <= k.Latest; v++ { // what lies below is archived
 		working[strconv.Itoa(v)] = k.versions[v].made
 	}
 	return map[string]any{"data": map[string]any{
-		"name": name, "type": k.kind, "derived": k.derived, "exportable": k.exportable, "allow_plaintext_backup": k.plainBackup,
-		"deletion_allowed": k.deletionAllowed, "keys": working, "latest_version": k.latest, "soft_deleted": k.softDeleted,
-		"min_decryption_version": k.minDecrypt, "min_encryption_version": k.minEncrypt, "min_available_version": k.available,
-		"auto_rotate_period": int64(k.autoRotate.Seconds()), "imported_key": false,
+		"name": name, "type": k.Kind, "derived": k.Derived, "exportable": k.Exportable, "allow_plaintext_backup": k.PlainBackup,
+		"deletion_allowed": k.DeletionAllowed, "keys": working, "latest_version": k.Latest, "soft_deleted": k.SoftDeleted,
+		"min_decryption_version": k.MinDecrypt, "min_encryption_version": k.MinEncrypt, "min_available_version": k.Available,
+		"auto_rotate_period": int64(k.AutoRotate.Seconds()), "imported_key": false,
 		"supports_encryption": true, "supports_decryption": true, "supports_derivation": true, "supports_signing": false,
 	}}
 }
 
-func (s *service) create(name string, params map[string]any) (map[string]any, error) {
+func (s *Service) create(name string, params map[string]any) (map[string]any, error) {
 	err := documented(params, map[string]string{
 		"type": "string", "derived": "bool", "convergent_encryption": "bool", "exportable": "bool",
 		"allow_plaintext_backup": "bool", "auto_rotate_period": "duration", "key_size": "int",
@@ -111,9 +112,9 @@ func (s *service) create(name string, params map[string]any) (map[string]any, er
 	if err != nil {
 		return nil, err
 	}
-	if k := s.keys[name]; k != nil {
+	if k := s.Keys[name]; k != nil {
 		answer := k.describe(name)
-		if !s.quiet {
+		if !s.Quiet {
 			answer["warnings"] = []string{fmt.Sprintf("key %s already existed", name)}
 		}
 		return answer, nil
@@ -124,15 +125,22 @@ func (s *service) create(name string, params map[string]any) (map[string]any, er
 		return nil, bad("auto rotate period must be 0 to disable or at least an hour")
 	}
 	kind, _ := params["type"].(string)
-	k := &fakeKey{kind: or(kind, "aes256-gcm96"), versions: map[int]fakeVersion{}, minDecrypt: 1, autoRotate: rotate}
-	if k.kind != "aes256-gcm96" {
+	k := &Key{Kind: or(kind, "aes256-gcm96"), versions: map[int]version{}, MinDecrypt: 1, AutoRotate: rotate}
+	if k.Kind != "aes256-gcm96" {
 		return nil, bad("unknown key type %v", kind)
 	}
-	k.exportable, _ = params["exportable"].(bool)
-	k.plainBackup, _ = params["allow_plaintext_backup"].(bool)
-	k.rotate(s.clock())
-	s.keys[name] = k
+	k.Exportable, _ = params["exportable"].(bool)
+	k.PlainBackup, _ = params["allow_plaintext_backup"].(bool)
+	k.Rotate(s.Clock())
+	s.Keys[name] = k
 	return k.describe(name), nil
+}
+
+// MakeKey makes a key as another caller would, within Set or Fault.
+func (s *Service) MakeKey(name string) {
+	if _, err := s.create(name, nil); err != nil {
+		panic(err) // no parameters: none can be wrong
+	}
 }
 
 func or(v, zero string) string {
@@ -142,19 +150,19 @@ func or(v, zero string) string {
 	return v
 }
 
-func (s *service) delete(name string) error {
-	k := s.keys[name]
+func (s *Service) delete(name string) error {
+	k := s.Keys[name]
 	switch {
 	case k == nil:
 		return bad("error deleting policy %s: could not delete key; not found", name)
-	case !k.deletionAllowed:
+	case !k.DeletionAllowed:
 		return bad("error deleting policy %s: deletion is not allowed for this policy", name)
 	}
-	delete(s.keys, name)
+	delete(s.Keys, name)
 	return nil
 }
 
-func (s *service) config(name string, params map[string]any) (map[string]any, error) {
+func (s *Service) config(name string, params map[string]any) (map[string]any, error) {
 	err := documented(params, map[string]string{
 		"min_decryption_version": "int", "min_encryption_version": "int", "deletion_allowed": "bool",
 		"exportable": "bool", "allow_plaintext_backup": "bool", "auto_rotate_period": "duration",
@@ -162,49 +170,49 @@ func (s *service) config(name string, params map[string]any) (map[string]any, er
 	if err != nil {
 		return nil, err
 	}
-	k := s.keys[name]
+	k := s.Keys[name]
 	if k == nil {
 		return nil, bad("no existing key named %s could be found", name)
 	}
 	c := *k
-	for field, to := range map[string]*int{"min_decryption_version": &c.minDecrypt, "min_encryption_version": &c.minEncrypt} {
+	for field, to := range map[string]*int{"min_decryption_version": &c.MinDecrypt, "min_encryption_version": &c.MinEncrypt} {
 		if v, ok := params[field].(json.Number); ok {
 			n, _ := v.Int64()
-			if n < 0 || int(n) > k.latest {
-				return nil, bad("cannot set %s of %d, latest key version is %d", field, n, k.latest)
+			if n < 0 || int(n) > k.Latest {
+				return nil, bad("cannot set %s of %d, latest key version is %d", field, n, k.Latest)
 			}
 			*to = int(n)
 		}
 	}
-	c.minDecrypt = max(c.minDecrypt, 1)
-	if c.minEncrypt > 0 && c.minEncrypt < c.minDecrypt {
-		return nil, bad("cannot set min encryption/decryption values; min encryption version of %d must be greater than or equal to min decryption version of %d", c.minEncrypt, c.minDecrypt)
+	c.MinDecrypt = max(c.MinDecrypt, 1)
+	if c.MinEncrypt > 0 && c.MinEncrypt < c.MinDecrypt {
+		return nil, bad("cannot set min encryption/decryption values; min encryption version of %d must be greater than or equal to min decryption version of %d", c.MinEncrypt, c.MinDecrypt)
 	}
-	if c.available > c.minEncrypt || c.available > c.minDecrypt {
+	if c.Available > c.MinEncrypt || c.Available > c.MinDecrypt {
 		return nil, bad("min encryption version should not be less than min available version")
 	}
 	if v, ok := params["deletion_allowed"].(bool); ok {
-		c.deletionAllowed = v
+		c.DeletionAllowed = v
 	}
 	if v, ok := params["auto_rotate_period"].(string); ok {
-		c.autoRotate, _ = time.ParseDuration(v)
+		c.AutoRotate, _ = time.ParseDuration(v)
 	}
 	*k = c
 	return k.describe(name), nil
 }
 
-func (s *service) rotate(name string, params map[string]any) (map[string]any, error) {
+func (s *Service) rotate(name string, params map[string]any) (map[string]any, error) {
 	if err := documented(params, nil); err != nil {
 		return nil, err
 	}
-	k := s.keys[name]
+	k := s.Keys[name]
 	switch {
 	case k == nil:
 		return nil, bad("key not found")
-	case k.softDeleted:
+	case k.SoftDeleted:
 		return nil, bad("refusing to use soft-deleted key")
 	}
-	k.rotate(s.clock())
+	k.Rotate(s.Clock())
 	return k.describe(name), nil
 }
 
@@ -218,7 +226,7 @@ func base64Of(params map[string]any, name string) ([]byte, error) {
 	return b, nil
 }
 
-func (s *service) encrypt(name string, params map[string]any, upsert bool) (map[string]any, error) {
+func (s *Service) encrypt(name string, params map[string]any, upsert bool) (map[string]any, error) {
 	err := documented(params, map[string]string{
 		"plaintext": "string", "associated_data": "string", "key_version": "int", "convergent_encryption": "bool",
 		"context": "string", "nonce": "string", "type": "string",
@@ -234,24 +242,24 @@ func (s *service) encrypt(name string, params map[string]any, upsert bool) (map[
 			return nil, err
 		}
 	}
-	k := s.keys[name]
+	k := s.Keys[name]
 	plain, err := base64Of(params, "plaintext")
 	if err != nil || params["plaintext"] == nil {
 		return nil, bad("missing plaintext to encrypt: %v", err)
 	}
-	version := k.latest
+	version := k.Latest
 	if v, ok := params["key_version"].(json.Number); ok && v != "0" {
 		n, _ := v.Int64()
 		version = int(n)
 	}
 	switch {
-	case k.softDeleted:
+	case k.SoftDeleted:
 		return nil, bad("refusing to use soft-deleted key")
-	case version < 0 || version > k.latest:
+	case version < 0 || version > k.Latest:
 		return nil, bad("requested version for encryption is higher than the latest key version")
-	case version < k.minEncrypt:
+	case version < k.MinEncrypt:
 		return nil, bad("requested version for encryption is less than the minimum encryption key version")
-	case version < k.minDecrypt:
+	case version < k.MinDecrypt:
 		return nil, bad("no such key version")
 	}
 	aad, err := s.associated(params)
@@ -264,26 +272,26 @@ func (s *service) encrypt(name string, params map[string]any, upsert bool) (map[
 	}}, nil
 }
 
-func (s *service) associated(params map[string]any) ([]byte, error) {
-	if s.ignoresAAD {
+func (s *Service) associated(params map[string]any) ([]byte, error) {
+	if s.IgnoresAAD {
 		return nil, nil
 	}
 	return base64Of(params, "associated_data")
 }
 
-func (s *service) decrypt(name string, params map[string]any) (map[string]any, error) {
+func (s *Service) decrypt(name string, params map[string]any) (map[string]any, error) {
 	err := documented(params, map[string]string{"ciphertext": "string", "associated_data": "string", "context": "string", "nonce": "string"})
 	if err != nil {
 		return nil, err
 	}
 	text, _ := params["ciphertext"].(string)
-	k := s.keys[name]
+	k := s.Keys[name]
 	switch {
 	case text == "":
 		return nil, bad("missing ciphertext to decrypt")
 	case k == nil:
 		return nil, bad("encryption key not found")
-	case k.softDeleted:
+	case k.SoftDeleted:
 		return nil, bad("refusing to use soft-deleted key")
 	}
 	parts := strings.SplitN(text, ":", 3)
@@ -297,7 +305,7 @@ func (s *service) decrypt(name string, params map[string]any) (map[string]any, e
 		return nil, bad("invalid ciphertext: could not decode base64")
 	case !slices.Contains(slices.Collect(maps.Keys(k.versions)), version):
 		return nil, bad("invalid ciphertext: version is too new")
-	case version < k.minDecrypt:
+	case version < k.MinDecrypt:
 		return nil, bad("ciphertext or signature version is disallowed by policy (too old)")
 	}
 	aad, err := s.associated(params)

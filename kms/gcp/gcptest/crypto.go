@@ -1,4 +1,4 @@
-package gcp_test
+package gcptest
 
 import (
 	"context"
@@ -48,22 +48,22 @@ func sound(field string, b []byte, sum *wrapperspb.Int64Value) (verified bool, e
 
 // usable asks the next front end whether it lets the version be used; the caller
 // holds the lock. The front ends hear of a change one after the other.
-func (s *service) usable(v *keyVersion) error {
+func (s *Service) usable(v *KeyVersion) error {
 	s.uses++
-	lag := s.spread * time.Duration(s.uses%frontEnds+1) / frontEnds
-	if v.aead != nil && (v.state == kmspb.CryptoKeyVersion_ENABLED || !v.offSince.IsZero() && s.now.Before(v.offSince.Add(lag))) {
+	lag := s.Spread * time.Duration(s.uses%FrontEnds+1) / FrontEnds
+	if v.aead != nil && (v.State == kmspb.CryptoKeyVersion_ENABLED || !v.OffSince.IsZero() && s.now.Before(v.OffSince.Add(lag))) {
 		return nil
 	}
-	out := status.Newf(codes.FailedPrecondition, "%s is not enabled, current state is: %s.", v.name, v.state)
-	kind := "KEY_" + v.state.String()
-	out, err := out.WithDetails(&errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{{Type: kind, Subject: v.name}}})
+	out := status.Newf(codes.FailedPrecondition, "%s is not enabled, current state is: %s.", v.Name, v.State)
+	kind := "KEY_" + v.State.String()
+	out, err := out.WithDetails(&errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{{Type: kind, Subject: v.Name}}})
 	if err != nil {
 		return err
 	}
 	return out.Err()
 }
 
-func (s *service) Encrypt(_ context.Context, r *kmspb.EncryptRequest) (*kmspb.EncryptResponse, error) {
+func (s *Service) Encrypt(_ context.Context, r *kmspb.EncryptRequest) (*kmspb.EncryptResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := r.GetName()
@@ -75,7 +75,7 @@ func (s *service) Encrypt(_ context.Context, r *kmspb.EncryptRequest) (*kmspb.En
 		return nil, err
 	}
 	plain, aad := r.GetPlaintext(), r.GetAdditionalAuthenticatedData()
-	if len(plain) > 64<<10 || len(aad) > 64<<10 || k.level == kmspb.ProtectionLevel_HSM && len(plain)+len(aad) > 8<<10 {
+	if len(plain) > 64<<10 || len(aad) > 64<<10 || k.Level == kmspb.ProtectionLevel_HSM && len(plain)+len(aad) > 8<<10 {
 		return nil, status.Error(codes.InvalidArgument, "The request is too large.")
 	}
 	plainOK, err := sound("plaintext", plain, r.GetPlaintextCrc32C())
@@ -91,7 +91,7 @@ func (s *service) Encrypt(_ context.Context, r *kmspb.EncryptRequest) (*kmspb.En
 	}
 	ciphertext := v.aead.Seal(header(v.key, v.number), nil, plain, aad)
 	return &kmspb.EncryptResponse{
-		Name: v.name, Ciphertext: ciphertext, CiphertextCrc32C: wrapperspb.Int64(castagnoli(ciphertext)), ProtectionLevel: k.level,
+		Name: v.Name, Ciphertext: ciphertext, CiphertextCrc32C: wrapperspb.Int64(castagnoli(ciphertext)), ProtectionLevel: k.Level,
 		VerifiedPlaintextCrc32C: plainOK, VerifiedAdditionalAuthenticatedDataCrc32C: aadOK,
 	}, nil
 }
@@ -102,7 +102,7 @@ func header(key string, number uint32) []byte {
 	return binary.BigEndian.AppendUint32(append([]byte{0x0a, 0x24}, sum[:4]...), number)
 }
 
-func (s *service) Decrypt(_ context.Context, r *kmspb.DecryptRequest) (*kmspb.DecryptResponse, error) {
+func (s *Service) Decrypt(_ context.Context, r *kmspb.DecryptRequest) (*kmspb.DecryptResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !keyPattern.MatchString(r.GetName()) { // a version is not taken
@@ -111,7 +111,7 @@ func (s *service) Decrypt(_ context.Context, r *kmspb.DecryptRequest) (*kmspb.De
 	if err := s.may("cloudkms.cryptoKeyVersions.useToDecrypt", r.GetName()); err != nil {
 		return nil, err
 	}
-	if s.keys[r.GetName()] == nil {
+	if s.Keys[r.GetName()] == nil {
 		return nil, status.Errorf(codes.NotFound, "CryptoKey %s not found.", r.GetName())
 	}
 	sealed, aad := r.GetCiphertext(), r.GetAdditionalAuthenticatedData()
@@ -138,6 +138,6 @@ func (s *service) Decrypt(_ context.Context, r *kmspb.DecryptRequest) (*kmspb.De
 	}
 	return &kmspb.DecryptResponse{
 		Plaintext: plain, PlaintextCrc32C: wrapperspb.Int64(castagnoli(plain)),
-		UsedPrimary: number == 1, ProtectionLevel: k.level,
+		UsedPrimary: number == 1, ProtectionLevel: k.Level,
 	}, nil
 }
