@@ -112,6 +112,13 @@ func (c *Cache) Sweep(ctx context.Context, over func(ctx context.Context, rotati
 	return dropped
 }
 
+// Empty reports that no key is kept.
+func (c *Cache) Empty() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.kept) == 0
+}
+
 // Close forgets all keys, and keeps none from then on.
 func (c *Cache) Close() {
 	c.mu.Lock()

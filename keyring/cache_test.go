@@ -186,7 +186,13 @@ func TestCacheDrop(t *testing.T) {
 			}
 		}
 	}
+	if !c.cache.Empty() {
+		t.Error("a new cache is not empty")
+	}
 	entries := fill()
+	if c.cache.Empty() {
+		t.Error("a cache that holds keys is empty")
+	}
 	c.cache.Drop("r1")
 	left("Drop", entries, false, true)
 	entries = fill()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-6133abe0/rekey/catalog"
@@ -52,11 +53,17 @@ type Worker struct {
 	ReadBack bool
 
 	buffers sync.Pool
+	ended   atomic.Int64
 }
+
+// Ended is how many parts were worked on and let go, whatever came of them: what
+// they held in memory is garbage from then on.
+func (w *Worker) Ended() int64 { return w.ended.Load() }
 
 // Work does one part. A permanent failure is recorded, and so is one that has
 // used up its attempts.
 func (w *Worker) Work(ctx context.Context, p queue.Part, last bool) error {
+	defer w.ended.Add(1)
 	err := w.do(ctx, p)
 	if err == nil {
 		return nil

@@ -73,31 +73,34 @@ func (a *app) open(ctx context.Context) (*rotation.Engine, error) {
 // after their rotation is over, until ctx ends.
 func newWorker(ctx context.Context, e *rotation.Engine, readBack bool) *worker.Worker {
 	cache := keyring.NewCache(e.Ring, keyring.CacheOptions{})
-	go sweep(ctx, cache, e)
-	return &worker.Worker{
+	w := &worker.Worker{
 		Media: e.Media, Journal: e.Journal(), Keys: cache, Name: e.Owner,
 		Clock: e.Clock, Log: e.Log, ReadBack: readBack,
 	}
+	go sweep(ctx, cache, e, w)
+	return w
 }
 
 const (
 	sweepEvery = 2 * time.Second
-	// sweepRounds is how often memory is collected after keys were dropped: the
-	// last work may go on holding them for a moment.
+	// sweepRounds is how often memory is collected after keys were dropped, and
+	// again after each part that ends later: one that was handed out twice may
+	// outlive its rotation. A first collection finds the keys, overwrites them,
+	// and what they were part of is found by the next.
 	sweepRounds = 5
 )
 
 // sweep forgets keys and gives the memory they were in back to the system, which
 // hands it out zeroed. Memory that Go has not collected yet, or that it keeps
 // beside other things, may hold copies for longer.
-func sweep(ctx context.Context, cache *keyring.Cache, e *rotation.Engine) {
+func sweep(ctx context.Context, cache *keyring.Cache, e *rotation.Engine, w *worker.Worker) {
 	over := func(ctx context.Context, rotation string) (bool, error) {
 		s, _, err := e.Journal().State(ctx, rotation)
 		return err == nil && s.Phase.Final(), err
 	}
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
-	rounds := 0
+	rounds, ended := 0, int64(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -105,8 +108,8 @@ func sweep(ctx context.Context, cache *keyring.Cache, e *rotation.Engine) {
 			return
 		case <-t.C:
 		}
-		if cache.Sweep(ctx, over) {
-			rounds = sweepRounds
+		if now := w.Ended(); cache.Sweep(ctx, over) || now != ended && cache.Empty() {
+			rounds, ended = sweepRounds, now
 		}
 		if rounds > 0 {
 			rounds--
