@@ -61,7 +61,9 @@ func (a *API) Routes() []Route {
 		{"POST", "/api/v1/requests", access.ApprovalRequest, false, a.request, nil},
 		{"GET", "/api/v1/requests/{id}", access.ApprovalList, false, a.requestOne, nil},
 		{"POST", "/api/v1/requests/{id}/grant", access.ApprovalGrant, false, a.grant, nil},
-		{"POST", "/api/v1/requests/{id}/refuse", access.ApprovalGrant, false, a.refuse, nil},
+		// Whoever may see a request gets here; Refuse itself asks who may end it: an
+		// approver, and whoever asked.
+		{"POST", "/api/v1/requests/{id}/refuse", access.ApprovalList, false, a.refuse, nil},
 		{"GET", "/api/v1/identities", access.IdentityList, false, a.identities, nil},
 		{"POST", "/api/v1/identities", access.IdentityGrant, false, a.identityGrant, nil},
 		{"POST", "/api/v1/identities/{id}/revoke", access.IdentityRevoke, false, a.identityRevoke, nil},

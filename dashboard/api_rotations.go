@@ -37,6 +37,7 @@ func (a *API) rotationStart(w http.ResponseWriter, r *http.Request) {
 	c, _ := access.CallerFrom(r.Context())
 	e := *a.Engine
 	e.Ring, e.Actor = a.ring(r.Context()), c.Person
+	e.Audit = audit.New(a.Control, e.Clock, c.Person) // the engine's records name its log's actor
 	p, err := e.Start(r.Context(), rotation.Request{
 		Kind: journal.Compromise, KIDs: body.KIDs, Asset: body.Asset, Reason: body.Reason,
 		AcceptUnproved: body.AcceptUnproved, DryRun: body.DryRun,

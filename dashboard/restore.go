@@ -8,16 +8,17 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/seed-6133abe0/rekey/access"
-	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/keyring/backup"
+	"github.com/seed-6133abe0/rekey/keyring/backup/restore"
 	"github.com/seed-6133abe0/rekey/store"
 )
 
@@ -65,68 +66,53 @@ type Restored struct {
 	Backup  string `json:"backup"` // the fingerprint
 }
 
-// Open puts the master together and unlocks it with the code, which is good once.
-func (r *Restorer) Open(ctx context.Context, b Bundle) (*backup.Unlocked, *backup.Master, string, error) {
-	h, err := backup.ReadHeader(bytes.NewReader(b.Backup))
-	if err != nil {
-		return nil, nil, "", err
-	}
+// opened is a backup whose shares and code are right, and which is whole.
+type opened struct {
+	master      *backup.Master
+	unlocked    *backup.Unlocked
+	body        []byte
+	fingerprint string
+}
+
+// combine puts the master of a backup together.
+func (r *Restorer) combine(h *backup.Header, texts []string) (*backup.Master, error) {
 	var shares []backup.Share
-	for _, text := range b.Shares {
+	for _, text := range texts {
 		sealed, err := backup.ParseSealedShare([]byte(text))
 		if err != nil {
-			return nil, nil, "", err
+			return nil, err
 		}
 		s, err := h.OpenShare(sealed, r.own)
 		if err != nil {
-			return nil, nil, "", err
+			return nil, err
 		}
 		shares = append(shares, s)
 	}
-	m, err := h.Combine(shares)
-	if err != nil {
-		return nil, nil, "", err
-	}
-	u, err := m.Unlock(b.Code, r.clock(), UseCode(ctx, r.control, h.Fingerprint()))
-	if err != nil {
-		m.Close()
-		return nil, nil, "", err
-	}
-	return u, m, h.Fingerprint(), nil
+	return h.Combine(shares)
 }
 
-// UseCode is the hook of a backup's Unlock that takes each code once: it creates
-// an object for it.
-func UseCode(ctx context.Context, control store.Store, fingerprint string) func(uint64) error {
-	return func(counter uint64) error {
-		name := "restores/" + fingerprint + "/" + strconv.FormatUint(counter, 10)
-		_, err := control.Put(ctx, name, nil, store.PutOptions{CreateOnly: true})
-		if errors.Is(err, store.ErrPrecondition) {
-			return backup.ErrUsed
-		}
-		return err
+// open proves a bundle: its shares first, which nobody guesses; then the code, which
+// tried has counted and recorded before it is looked at; then the whole backup.
+func (r *Restorer) open(ctx context.Context, b Bundle, tried func(fingerprint string) error) (*opened, error) {
+	h, err := backup.ReadHeader(bytes.NewReader(b.Backup))
+	if err != nil {
+		return nil, err
 	}
-}
-
-// PutBack restores every entry of a backup that is whole.
-func PutBack(ctx context.Context, ring *keyring.Ring, u *backup.Unlocked, body []byte, reason string) (out Restored, err error) {
-	if _, err := u.Verify(bytes.NewReader(body)); err != nil {
-		return out, err
+	o := &opened{body: b.Backup, fingerprint: h.Fingerprint()}
+	if o.master, err = r.combine(h, b.Shares); err != nil {
+		return nil, err
 	}
-	for e, err := range u.Entries(bytes.NewReader(body)) {
-		if err != nil {
-			return out, err
-		}
-		created, err := ring.Restore(ctx, keyring.Copy(e), reason)
-		if err != nil {
-			return out, err
-		}
-		out.Entries++
-		if created {
-			out.Created++
-		}
+	if err = tried(o.fingerprint); err == nil {
+		o.unlocked, err = o.master.Unlock(b.Code, r.clock(), restore.UseCode(ctx, r.control, o.fingerprint))
 	}
-	return out, nil
+	if err == nil {
+		_, err = o.unlocked.Verify(bytes.NewReader(b.Backup))
+	}
+	if err != nil {
+		o.master.Close()
+		return nil, err
+	}
+	return o, nil
 }
 
 const maxBundle = 1 << 30 // bytes
@@ -140,38 +126,116 @@ func (a *API) restoreKey(w http.ResponseWriter, _ *http.Request) {
 	answer(w, map[string]string{"key": string(b)})
 }
 
-// restoreSubject binds the approval to the backup's digest, which the query names
-// and restore checks.
+type openedKey struct{}
+
+// restoreSubject binds the approval to the backup's digest, which the query names.
+//
+// The guard asks for the subject before it uses the approval up, so this is where
+// the bundle is proved: a wrong code, or a share that is missing, costs no second
+// person's approval. Nothing is looked at, and no code can be guessed, without an
+// approval that could be used now; with one, [backup.MaxAttempts] codes are, each on
+// the log before. restore finds what was opened in the request's context.
 func (a *API) restoreSubject(r *http.Request) (access.Subject, error) {
-	digest := r.URL.Query().Get("digest")
-	if len(digest) != 2*sha256.Size {
-		return access.Subject{}, fmt.Errorf("%w: no digest of the backup in the query", access.ErrInvalid)
+	s := access.Subject{Digest: r.URL.Query().Get("digest")}
+	if len(s.Digest) != 2*sha256.Size {
+		return s, fmt.Errorf("%w: no digest of the backup in the query", access.ErrInvalid)
 	}
-	return access.Subject{Digest: digest}, nil
+	id := r.Header.Get(access.ApprovalHeader)
+	if !a.released(r, id, s) {
+		return s, nil // the guard refuses it in its own words
+	}
+	o, err := a.openBundle(r, id, s)
+	if err != nil {
+		return s, fmt.Errorf("%w: %w", errRestore, err)
+	}
+	context.AfterFunc(r.Context(), o.master.Close) // the guard may still refuse
+	*r = *r.WithContext(context.WithValue(r.Context(), openedKey{}, o))
+	return s, nil
 }
 
-func (a *API) restore(w http.ResponseWriter, r *http.Request) {
+// released reports an approval that the guard would use for that subject. The
+// guard decides: this only keeps others from having anything looked at.
+func (a *API) released(r *http.Request, id string, s access.Subject) bool {
+	if id == "" {
+		return false
+	}
+	got, err := a.Approvals.Get(r.Context(), id)
+	return err == nil && got.Standing == access.StandingGranted && got.Request.Action == access.KeysRestore &&
+		got.Request.Subject == s && got.Request.Requester.Person == caller(r).Person
+}
+
+// openBundle reads and proves a bundle. What is wrong with it is on record.
+func (a *API) openBundle(r *http.Request, id string, s access.Subject) (*opened, error) {
+	e := audit.Record{Action: audit.KeyRestore, Request: id, Object: s.Digest}
+	b, err := readBundle(r, s.Digest)
+	var o *opened
+	n := 0
+	if err == nil {
+		o, err = a.Restore.open(r.Context(), b, func(fingerprint string) (err error) {
+			e.Object = fingerprint
+			if n, err = restore.Try(r.Context(), a.Restore.control, fingerprint, id); err != nil {
+				return err
+			}
+			tried := e
+			tried.Outcome, tried.Reason = "requested", fmt.Sprintf("code %d of %d is tried", n, backup.MaxAttempts)
+			return a.record(r, tried)
+		})
+	}
+	if errors.Is(err, backup.ErrFactor) {
+		err = fmt.Errorf("%w (code %d of %d that this approval is good for)", err, n, backup.MaxAttempts)
+	}
+	if err != nil {
+		e.Outcome = audit.Refused
+		if errors.Is(err, store.ErrUnavailable) {
+			e.Outcome = audit.Failed
+		}
+		return nil, a.because(r, e, err)
+	}
+	return o, nil
+}
+
+// because puts e on record with why, and returns that.
+func (a *API) because(r *http.Request, e audit.Record, err error) error {
+	e.Reason = err.Error()
+	if unrecorded := a.record(r, e); unrecorded != nil {
+		return fmt.Errorf("%w (and this is not on record: %w)", err, unrecorded)
+	}
+	return err
+}
+
+// readBundle reads a bundle whose backup is the one that was approved.
+func readBundle(r *http.Request, digest string) (Bundle, error) {
 	var b Bundle
-	if !readUpTo(w, r, maxBundle, &b) {
+	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBundle))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&b); err != nil {
+		return Bundle{}, fmt.Errorf("%w: read request: %w", access.ErrInvalid, err)
+	}
+	if sum := sha256.Sum256(b.Backup); hex.EncodeToString(sum[:]) != digest {
+		return Bundle{}, errors.New("the backup is not the one that was approved")
+	}
+	return b, nil
+}
+
+// restore puts back what restoreSubject has opened, now that the approval is used.
+func (a *API) restore(w http.ResponseWriter, r *http.Request) {
+	o, ok := r.Context().Value(openedKey{}).(*opened)
+	if !ok {
+		fail(w, fmt.Errorf("%w: it was released while it was read; ask again", errRestore))
 		return
 	}
-	sum := sha256.Sum256(b.Backup)
-	if hex.EncodeToString(sum[:]) != r.URL.Query().Get("digest") {
-		fail(w, fmt.Errorf("%w: the backup is not the one that was approved", errRestore))
-		return
-	}
-	u, m, fingerprint, err := a.Restore.Open(r.Context(), b)
-	if err != nil {
-		fail(w, fmt.Errorf("%w: %w", errRestore, err))
-		return
-	}
-	defer m.Close()
+	defer o.master.Close()
 	approval, _ := access.ApprovalFrom(r.Context())
-	out, err := PutBack(r.Context(), a.ring(r.Context()), u, b.Backup, approved(approval))
+	e := audit.Record{Action: audit.KeyRestore, Request: approval.Request.ID, Object: o.fingerprint, Outcome: audit.Allowed, Reason: approved(approval)}
+	err := a.record(r, e)
+	var done restore.Counts
+	if err == nil {
+		done, err = restore.All(r.Context(), a.ring(r.Context()), o.unlocked, o.body, approved(approval))
+	}
 	if err != nil {
-		fail(w, fmt.Errorf("%w: %w", errRestore, err))
+		e.Outcome = audit.Failed
+		fail(w, a.because(r, e, fmt.Errorf("%w: %w", errRestore, err)))
 		return
 	}
-	out.Backup = fingerprint
-	answer(w, out)
+	answer(w, Restored{done.Entries, done.Created, o.fingerprint})
 }
