@@ -16,8 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-6133abe0/rekey/audit"
-	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/keyring/backup"
+	"github.com/seed-6133abe0/rekey/keyring/backup/restore"
 )
 
 func (a *app) keysBackupCommand() *cobra.Command {
@@ -78,13 +78,10 @@ func (a *app) keysBackup(ctx context.Context, name, enrol string, o backup.Optio
 		return err
 	}
 	o.Created, o.Tool, o.Source = time.Now().UTC(), "rekey", a.cfg.Control
-	made, err := writeBackup(name, k.entries(ctx, reason), o)
+	made, err := writeBoth(name, enrol, k.entries(ctx, reason), o)
 	if err != nil {
-		return err
-	}
-	url := made.Enrolment.RevealURL() + "\n"
-	if err := writeNew(enrol, []byte(url)); err != nil {
-		return fmt.Errorf("write second factor: %w; the backup %s cannot be restored: remove it", err, name)
+		e := audit.Record{Action: audit.KeyBackup, Object: name, Outcome: audit.Failed, Reason: err.Error()}
+		return joinRecord(err, k.audit.Append(ctx, e))
 	}
 	e := audit.Record{Action: audit.KeyBackup, Object: made.Header.Fingerprint(), Outcome: "done", Reason: reason}
 	if err := k.audit.Append(ctx, e); err != nil {
@@ -109,15 +106,33 @@ func (k *keyroom) entries(ctx context.Context, reason string) iter.Seq2[backup.E
 	}
 }
 
-// writeBackup writes a file that must not be there, whole or not at all.
-func writeBackup(name string, entries iter.Seq2[backup.Entry, error], o backup.Options) (made backup.Made, err error) {
+// writeBoth writes a backup and its second factor, two files that must not be
+// there, both or neither: one is worth nothing without the other.
+func writeBoth(name, enrol string, entries iter.Seq2[backup.Entry, error], o backup.Options) (made backup.Made, err error) {
+	// First the one with the secret in it: if it cannot be made no key is opened.
+	err = writeWhole(enrol, func(factor io.Writer) error {
+		return writeWhole(name, func(w io.Writer) error {
+			if made, err = backup.Write(w, entries, o); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(factor, made.Enrolment.RevealURL())
+			return err
+		})
+	})
+	if err != nil && made.Header != nil {
+		_ = os.Remove(name)
+	}
+	return made, err
+}
+
+// writeWhole writes a file (0600) that must not be there, whole or not at all.
+func writeWhole(name string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return made, fmt.Errorf("write backup: %w", err)
+		return fmt.Errorf("write new file: %w", err)
 	}
 	w := bufio.NewWriter(f)
-	made, err = backup.Write(w, entries, o)
-	if err == nil {
+	if err = write(w); err == nil {
 		err = w.Flush()
 	}
 	if err == nil {
@@ -125,18 +140,22 @@ func writeBackup(name string, entries iter.Seq2[backup.Entry, error], o backup.O
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		_ = os.Remove(name)
-		return made, fmt.Errorf("write backup %s: %w", name, err)
+		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return made, nil
+	return nil
 }
 
 // shareFlags say where shares come from: holders' private keys that are here, or
 // shares that holders sealed to the machine that restores.
-type shareFlags struct{ holderKeys, shares []string }
+type shareFlags struct {
+	holderKeys, shares []string
+	shareKey           string
+}
 
 func (s *shareFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&s.holderKeys, "holder-key", nil, "file (PEM, 0600) of a holder's private key (repeat)")
-	c.Flags().StringArrayVar(&s.shares, "share", nil, "file of a share that rekey keys share wrote for this machine (repeat)")
+	c.Flags().StringArrayVar(&s.shares, "share", nil, "file of a share that rekey keys share sealed to --share-key, or to the --server (repeat)")
+	c.Flags().StringVar(&s.shareKey, "share-key", "", "file (PEM, 0600) of this machine's private key that shares are sealed to, where no --server restores")
 }
 
 // open opens the shares of the holders' keys.
@@ -156,6 +175,53 @@ func (s *shareFlags) open(h *backup.Header) ([]backup.Share, error) {
 	return out, nil
 }
 
+// openSealed opens the shares that were sealed to this machine.
+func (s *shareFlags) openSealed(h *backup.Header) ([]backup.Share, error) {
+	switch {
+	case len(s.shares) == 0 && s.shareKey == "":
+		return nil, nil
+	case len(s.shares) == 0 || s.shareKey == "":
+		return nil, usagef("without --server --share and --share-key go together")
+	}
+	k, err := backup.ReadPrivateKey(s.shareKey)
+	if err != nil {
+		return nil, usagef("--share-key: %v", err)
+	}
+	var out []backup.Share
+	for _, file := range s.shares {
+		text, err := readShare(file)
+		if err != nil {
+			return nil, err
+		}
+		sealed, err := backup.ParseSealedShare([]byte(text))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		share, err := h.OpenShare(sealed, k)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		out = append(out, share)
+	}
+	return out, nil
+}
+
+const maxShareFile = 64 << 10 // bytes
+
+// readShare is the text of a sealed share.
+func readShare(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", usagef("--share: %v", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxShareFile))
+	if err != nil {
+		return "", usagef("--share: %v", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
 // openShare finds the share that is sealed to a key.
 func openShare(h *backup.Header, k *ecdh.PrivateKey) (backup.Share, error) {
 	print := backup.Fingerprint(k.PublicKey())
@@ -171,7 +237,7 @@ func (a *app) keysShareCommand() *cobra.Command {
 	var holderKey, to string
 	c := &cobra.Command{
 		Use: "share BACKUP", Short: "Seal a holder's share to the machine that restores", Args: cobra.ExactArgs(1),
-		Long: "Opens the share that is sealed to a holder, on the holder's machine, and seals it to\nthe public key (--to) of the machine that restores: rekey keys restore --show-key\nprints that. The sealed share is printed.",
+		Long: "Opens the share that is sealed to a holder, on the holder's machine, and seals it to\nthe public key (--to) of the machine that restores: a server's is printed by rekey\nkeys restore --show-key. The sealed share is printed.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			body, err := os.ReadFile(args[0])
 			if err != nil {
@@ -222,6 +288,11 @@ type restored struct {
 	Backup  string `json:"backup"`
 }
 
+// countsOf is what a restore came to.
+func countsOf(c restore.Counts, h *backup.Header) restored {
+	return restored{c.Entries, c.Created, h.Fingerprint()}
+}
+
 func (a *app) printRestored(r restored, check bool) error {
 	if a.flags.json {
 		return a.printJSON(r)
@@ -244,25 +315,4 @@ func readCode(in io.Reader) (string, error) {
 		return "", usagef("the second factor's code is read from standard input, and there was none")
 	}
 	return line, nil
-}
-
-// putBack restores every entry of a backup that is whole.
-func putBack(ctx context.Context, ring *keyring.Ring, u *backup.Unlocked, body []byte, reason string) (out restored, err error) {
-	if _, err := u.Verify(bytes.NewReader(body)); err != nil {
-		return out, err
-	}
-	for e, err := range u.Entries(bytes.NewReader(body)) {
-		if err != nil {
-			return out, err
-		}
-		created, err := ring.Restore(ctx, keyring.Copy(e), reason)
-		if err != nil {
-			return out, err
-		}
-		out.Entries++
-		if created {
-			out.Created++
-		}
-	}
-	return out, nil
 }

@@ -3,9 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +21,7 @@ import (
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/keyring/backup"
+	"github.com/seed-6133abe0/rekey/keyring/backup/restore"
 	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/store"
 )
@@ -68,9 +73,6 @@ func (a *app) keysRestore(ctx context.Context, body []byte, o restoreFlags) erro
 	if c != nil && !o.check {
 		return a.remoteRestore(ctx, c, h, body, o)
 	}
-	if len(o.shares) > 0 {
-		return usagef("--share is for --server: here shares are opened by --holder-key")
-	}
 	k, err := a.openKeys(ctx, nil)
 	if err != nil {
 		return err
@@ -97,54 +99,64 @@ func (a *app) keysRestore(ctx context.Context, body []byte, o restoreFlags) erro
 
 // localRestore opens the backup here and puts it back, or into a scratch store.
 func (a *app) localRestore(ctx context.Context, k *keyroom, h *backup.Header, body []byte, o restoreFlags) (restored, error) {
-	shares, err := o.open(h)
-	if err != nil {
-		return restored{}, err
-	}
-	m, err := h.Combine(shares)
+	u, m, err := a.unlock(ctx, k, h, o)
 	if err != nil {
 		return restored{}, err
 	}
 	defer m.Close()
+	if o.check {
+		return checkBackup(ctx, u, h, body, o.reason)
+	}
+	done, err := restore.All(ctx, k.ring, u, body, o.reason)
+	return countsOf(done, h), err
+}
+
+// unlock puts the master together and takes the code. Codes are not counted here,
+// since whoever has the shares and the file here needs none (see package backup);
+// each wrong one is on record. The caller closes the master.
+func (a *app) unlock(ctx context.Context, k *keyroom, h *backup.Header, o restoreFlags) (*backup.Unlocked, *backup.Master, error) {
+	shares, err := o.open(h)
+	if err != nil {
+		return nil, nil, err
+	}
+	sealed, err := o.openSealed(h)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := h.Combine(append(shares, sealed...))
+	if err != nil {
+		return nil, nil, err
+	}
 	code, err := readCode(a.stdin)
 	if err != nil {
-		return restored{}, err
+		m.Close()
+		return nil, nil, err
 	}
-	u, err := m.Unlock(code, time.Now(), useCode(ctx, k.control, h.Fingerprint()))
+	u, err := m.Unlock(code, time.Now(), restore.UseCode(ctx, k.control, h.Fingerprint()))
+	if err != nil {
+		m.Close()
+		return nil, nil, err
+	}
+	return u, m, nil
+}
+
+// checkBackup restores a backup into a scratch store and opens every key of that.
+func checkBackup(ctx context.Context, u *backup.Unlocked, h *backup.Header, body []byte, reason string) (restored, error) {
+	ring, end, err := scratchRing(ctx)
 	if err != nil {
 		return restored{}, err
 	}
-	ring := k.ring
-	if o.check {
-		scratch, end, err := scratchRing(ctx)
-		if err != nil {
-			return restored{}, err
-		}
-		defer end()
-		ring = scratch
+	defer end()
+	done, err := restore.All(ctx, ring, u, body, reason)
+	if err == nil {
+		err = compareAll(ctx, ring, u.Entries(bytes.NewReader(body)))
 	}
-	out, err := putBack(ctx, ring, u, body, o.reason)
-	if err == nil && o.check {
-		err = openAll(ctx, ring)
-	}
-	out.Backup = h.Fingerprint()
-	return out, err
+	return countsOf(done, h), err
 }
 
-// useCode takes each code of a backup's second factor once.
-func useCode(ctx context.Context, control store.Store, fingerprint string) func(uint64) error {
-	return func(counter uint64) error {
-		name := fmt.Sprintf("restores/%s/%d", fingerprint, counter)
-		_, err := store.PutOnce(ctx, control, name, []byte(time.Now().UTC().Format(time.RFC3339Nano)), store.Attributes{})
-		if err != nil {
-			return fmt.Errorf("%w: %w", backup.ErrUsed, err)
-		}
-		return nil
-	}
-}
-
-// scratchRing is an empty ring in a folder that goes when end is called, under a
-// KEK of its own.
+// scratchRing is an empty ring in a folder that goes when end is called. Its KEK
+// lies there under a passphrase that only this process knows: where the process
+// dies before end, what is left opens for nobody.
 func scratchRing(ctx context.Context) (*keyring.Ring, func(), error) {
 	dir, err := os.MkdirTemp("", "rekey-restore-check-")
 	if err != nil {
@@ -156,7 +168,11 @@ func scratchRing(ctx context.Context) (*keyring.Ring, func(), error) {
 		end()
 		return nil, nil, fmt.Errorf("make scratch store: %w", err)
 	}
-	local := kms.NewLocal(kms.LocalOptions{Path: filepath.Join(dir, ".kek", "master.key")})
+	secret := rand.Text()
+	local := kms.NewLocal(kms.LocalOptions{
+		Path:       filepath.Join(dir, ".kek", "master.key"),
+		Passphrase: func(string, bool) ([]byte, error) { return []byte(secret), nil },
+	})
 	kek, err := local.Primary(ctx)
 	if err != nil {
 		end()
@@ -167,15 +183,35 @@ func scratchRing(ctx context.Context) (*keyring.Ring, func(), error) {
 	return keyring.New(keyring.Options{Store: s, KMS: set, KEK: kek, Log: log, Clock: time.Now}), end, nil
 }
 
-// openAll opens every key of a ring as a backup of it would: what was restored is
-// there and opens.
-func openAll(ctx context.Context, ring *keyring.Ring) error {
-	for _, err := range ring.Copies(ctx, "restore check") {
+// compareAll opens every key of a ring as a backup of it would, and compares it
+// with what was restored: all is there, in its state, and nothing else.
+func compareAll(ctx context.Context, ring *keyring.Ring, want iter.Seq2[backup.Entry, error]) error {
+	next, stop := iter.Pull2(ring.Copies(ctx, "restore check"))
+	defer stop()
+	for e, err := range want {
 		if err != nil {
 			return err
 		}
+		c, err, ok := next()
+		switch {
+		case err != nil:
+			return err
+		case !ok || c.KID != e.KID || !c.Key.Equal(e.Key) || !sameState(c.Record, e.Record):
+			return fmt.Errorf("%w: key %s is not restored as it is in the backup", backup.ErrDamaged, e.KID)
+		}
+	}
+	if c, err, ok := next(); ok {
+		return errors.Join(err, fmt.Errorf("%w: key %s is not in the backup", backup.ErrDamaged, c.KID))
 	}
 	return nil
+}
+
+// sameState compares the states that two records are in.
+func sameState(a, b json.RawMessage) bool {
+	var x, y struct {
+		State keyring.State `json:"state"`
+	}
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && x == y
 }
 
 // remoteRestore opens shares here and seals them to the server, which puts the
@@ -212,11 +248,11 @@ func (a *app) remoteRestore(ctx context.Context, c *client, h *backup.Header, bo
 		in.Shares = append(in.Shares, text)
 	}
 	for _, file := range o.shares {
-		b, err := os.ReadFile(file)
+		text, err := readShare(file)
 		if err != nil {
-			return usagef("read share: %v", err)
+			return err
 		}
-		in.Shares = append(in.Shares, strings.TrimSpace(string(b)))
+		in.Shares = append(in.Shares, text)
 	}
 	if in.Code, err = readCode(a.stdin); err != nil {
 		return err

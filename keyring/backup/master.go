@@ -102,7 +102,8 @@ func (m *Master) unlock(code string, now time.Time, used func(uint64) error) err
 	}
 	if !ok {
 		m.wrong++
-		return fmt.Errorf("%w: code is wrong; %d of %d attempts", ErrFactor, m.wrong, MaxAttempts)
+		// A clock that is off is what makes right codes wrong.
+		return fmt.Errorf("%w: code is wrong at %s by this machine's clock", ErrFactor, now.UTC().Format(time.DateTime))
 	}
 	if m.used[counter] {
 		return ErrUsed
