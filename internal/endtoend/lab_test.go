@@ -78,7 +78,12 @@ func (l *lab) buckets(t *testing.T) {
 // bounded is the longest that one test may take.
 func bounded(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second)
+	return boundedBy(t, 150*time.Second)
+}
+
+func boundedBy(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
 }
