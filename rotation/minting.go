@@ -32,6 +32,18 @@ type NewKey struct {
 	DRM []keyring.DRM
 }
 
+// Check refuses data that could not be put into media.
+func (k NewKey) Check() error {
+	c := journal.KeyChange{NewKID: k.KID, DRM: k.DRM}
+	old := k.KID // any other: it goes, and the data may not name what goes
+	old[0] ^= 0xff
+	err := pssh.CheckReplacements(key.Changes{old: {New: k.Key, NewKID: k.KID, PSSH: c.PSSH()}})
+	if at, ok := errors.AsType[*pssh.Error](err); ok {
+		at.Place = fmt.Sprintf("DRM data for new KID %s", k.KID)
+	}
+	return err
+}
+
 // KeySource makes the new CENC keys of an asset. It returns one for each that it
 // is asked for, under the same KID, or an error, after which nothing was changed
 // here. String is what errors call it, without credentials.
@@ -98,8 +110,7 @@ func checkNew(k NewKey, made map[key.KID]NewKey) error {
 			return fmt.Errorf("%w: KID %s and KID %s have one key", keyring.ErrWeak, kid, k.KID)
 		}
 	}
-	c := journal.KeyChange{NewKID: k.KID, DRM: k.DRM}
-	return pssh.CheckReplacements(key.Changes{k.KID: {New: k.Key, NewKID: k.KID, PSSH: c.PSSH()}})
+	return k.Check()
 }
 
 // keep puts the service's keys into the ring, which knows the values that it has

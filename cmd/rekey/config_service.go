@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"strings"
+
+	"github.com/seed-6133abe0/rekey/keyring"
 )
 
 // keyServiceConfig is a key service that speaks SPEKE v2 or takes CPIX.
@@ -26,6 +28,8 @@ type keyServiceConfig struct {
 	Certificate         string `yaml:"certificate"`
 	PrivateKey          string `yaml:"private_key"`
 	ProviderCertificate string `yaml:"provider_certificate"`
+	// Timeout is of one attempt; there are three. Zero: 30s.
+	Timeout keyring.Age `yaml:"timeout"`
 }
 
 func (c *keyServiceConfig) check() error {
@@ -36,7 +40,7 @@ func (c *keyServiceConfig) check() error {
 		}
 	}
 	switch {
-	case c.Endpoint == "" && c.Mode == "" && auth == 0 && len(c.Systems) == 0:
+	case c.Endpoint == "" && c.Mode == "" && auth == 0 && len(c.Systems) == 0 && c.Timeout == 0:
 		return nil
 	case c.Endpoint == "":
 		return errors.New("key_service: no endpoint")
@@ -44,6 +48,8 @@ func (c *keyServiceConfig) check() error {
 		return errors.New("key_service: mode is not ask or push")
 	case c.Mode == "ask" && len(c.Systems) == 0:
 		return errors.New("key_service: mode ask needs systems")
+	case c.Timeout < 0:
+		return errors.New("key_service: timeout is negative")
 	case auth > 1:
 		return errors.New("key_service: one of token_file, basic_file and sigv4_region")
 	case (c.Certificate == "") != (c.PrivateKey == ""):

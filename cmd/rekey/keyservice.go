@@ -21,7 +21,7 @@ import (
 
 // client makes the SPEKE client that the config describes.
 func (c *keyServiceConfig) client(ctx context.Context) (*speke.Client, error) {
-	s := &speke.Client{Endpoint: c.Endpoint, Clock: time.Now}
+	s := &speke.Client{Endpoint: c.Endpoint, Clock: time.Now, Timeout: time.Duration(c.Timeout)}
 	var err error
 	if s.Auth, err = c.auth(ctx); err != nil {
 		return nil, err
@@ -76,6 +76,9 @@ type askService struct {
 	systems []string
 }
 
+// String is rotation.KeySource's: the host alone.
+func (s askService) String() string { return s.client.Host() }
+
 // NewKeys is rotation.KeySource's.
 func (s askService) NewKeys(ctx context.Context, asset string, asks []rotation.KeyAsk) ([]rotation.NewKey, error) {
 	a := speke.Ask{ContentID: asset}
@@ -95,7 +98,11 @@ func (s askService) NewKeys(ctx context.Context, asset string, asks []rotation.K
 	}
 	var out []rotation.NewKey
 	for _, k := range doc.Keys {
-		out = append(out, rotation.NewKey{KID: k.KID, Key: k.Key, DRM: drmOf(doc, k.KID)})
+		n := rotation.NewKey{KID: k.KID, Key: k.Key, DRM: drmOf(doc, k.KID)}
+		if err := n.Check(); err != nil {
+			return nil, fmt.Errorf("%w: %w", speke.ErrContract, err)
+		}
+		out = append(out, n)
 	}
 	return out, nil
 }
@@ -142,6 +149,10 @@ func (a *app) attachService(ctx context.Context, e *rotation.Engine) error {
 		return err
 	}
 	if c.Mode == "push" {
+		if e.Receiver != nil || e.HandoverNone {
+			// One of the two would be left without keys, and nobody would know.
+			return usagef("key_service: mode push is a hand-over: leave out handover")
+		}
 		e.Receiver = pushService{client}
 		return nil
 	}
@@ -150,6 +161,6 @@ func (a *app) attachService(ctx context.Context, e *rotation.Engine) error {
 			return err
 		}
 	}
-	e.KeySource = askService{client, c.Systems}
+	e.KeySource = askService{client: client, systems: c.Systems}
 	return nil
 }

@@ -59,7 +59,7 @@ type Client struct {
 func (c *Client) Request(ctx context.Context, a Ask) (*cpix.Document, error) {
 	d, err := c.request(ctx, a)
 	if err != nil {
-		return nil, fmt.Errorf("request keys from %s: %w", c.host(), err)
+		return nil, fmt.Errorf("request keys from %s: %w", c.Host(), err)
 	}
 	return d, nil
 }
@@ -93,7 +93,7 @@ func (c *Client) request(ctx context.Context, a Ask) (*cpix.Document, error) {
 func (c *Client) Push(ctx context.Context, d *cpix.Document) (*cpix.Document, error) {
 	got, err := c.push(ctx, d)
 	if err != nil {
-		return nil, fmt.Errorf("push keys to %s: %w", c.host(), err)
+		return nil, fmt.Errorf("push keys to %s: %w", c.Host(), err)
 	}
 	return got, nil
 }
@@ -285,8 +285,8 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// host is what errors call the provider: no path, no query, no credentials.
-func (c *Client) host() string {
+// Host is what errors call the provider: no path, no query, no credentials.
+func (c *Client) Host() string {
 	if u, err := url.Parse(c.Endpoint); err == nil && u.Host != "" {
 		return u.Host
 	}

@@ -1,6 +1,7 @@
 package speke
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"reflect"
@@ -53,6 +54,8 @@ func compareKeys(asked, got []cpix.ContentKey, encrypted bool) error {
 		switch {
 		case k.Key.IsZero():
 			return broken("no value for KID %s", k.KID)
+		case weak(k):
+			return broken("a weak key for KID %s: one byte sixteen times, or the KID", k.KID)
 		case encrypted && !k.Encrypted:
 			return broken("KID %s in the clear, though certificates were sent", k.KID)
 		case k.CommonEncryptionScheme != w.CommonEncryptionScheme:
@@ -70,6 +73,13 @@ func compareKeys(asked, got []cpix.ContentKey, encrypted bool) error {
 		return broken("no key for KID %s", kid)
 	}
 	return nil
+}
+
+// weak reports what no random generator gives: a placeholder, or the KID itself.
+func weak(k cpix.ContentKey) bool {
+	raw := k.Key.RevealSecretBytes()
+	defer clear(raw[:])
+	return raw == k.KID || bytes.Count(raw[:], raw[:1]) == len(raw)
 }
 
 type pair struct {

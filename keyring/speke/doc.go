@@ -6,7 +6,8 @@
 // these KIDs with a value and their scheme, exactly these systems with every
 // element that was asked for, the usage rules unchanged. SPEKE lets a provider
 // answer with KIDs of its own; here that is [ErrContract], for rekey's plan names
-// the KIDs before it asks. So is one key under two KIDs.
+// the KIDs before it asks. So is one key under two KIDs, and a key that is one byte
+// sixteen times or its own KID.
 //
 // It goes over https, plain http to loopback only, and follows no redirect: both
 // would show keys or credentials to others. Certificates are checked as the HTTP

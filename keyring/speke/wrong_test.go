@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -51,6 +52,18 @@ func TestWrongAnswers(t *testing.T) {
 			return p.respond(d)
 		}, "no key for KID", false},
 		{"key without value", cut("<c:Data>", "</c:Data>"), "no value", false},
+		{"key of ones", edit(keyOf(kidV), "/////////////////////w=="), "weak key", false},
+		{"key of zeros", edit(keyOf(kidV), "AAAAAAAAAAAAAAAAAAAAAA=="), "weak key", false},
+		{"KID for a key", func(p *provider, d document) string {
+			p.key = func(kid string) string {
+				raw, err := hex.DecodeString(strings.ReplaceAll(kid, "-", ""))
+				if err != nil {
+					p.fault(err.Error())
+				}
+				return base64.StdEncoding.EncodeToString(raw)
+			}
+			return p.respond(d)
+		}, "weak key", true},
 		{"extra KID", edit("</c:ContentKeyList>", `<c:ContentKey kid="`+keyOther+`" commonEncryptionScheme="cbcs"><c:Data><p:Secret><p:PlainValue>`+keyOf(keyOther)+`</p:PlainValue></p:Secret></c:Data></c:ContentKey></c:ContentKeyList>`), "not asked for", false},
 		{"KID of the provider's own", func(p *provider, d document) string {
 			return strings.ReplaceAll(p.respond(d), kidA, keyOther)
