@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -172,6 +175,9 @@ func TestKeyServiceFailsWhenAsked(t *testing.T) {
 		says(t, l.succeed(t, ctx, l.run(t, ctx, "keys", "show", kid)), kid, "active")
 	}
 
+	// What was tried is on record.
+	says(t, l.succeed(t, ctx, l.run(t, ctx, "--json", "audit", "export")), "cpix.exchange", `"failed"`)
+
 	l.service.URL = was
 	l.configure(t, "ask", "")
 	l.service.behave(nil)
@@ -225,4 +231,52 @@ func TestKeyServiceFailsWhenHandedKeys(t *testing.T) {
 	}
 	l.succeed(t, ctx, l.run(t, ctx, "verify", "movie", "short"))
 	l.nowhere(t, ctx, secrets, map[string]string{"the worker's output": worker.out.String()})
+}
+
+// CPIX has no word for HLS AES-128: such a key needs a hand-over of its own, and
+// without one nothing begins. With one, each key goes its own way.
+func TestKeyServiceIsNotAskedForAES128(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	l := newSPEKELab(t, ctx, services.StartMinIO(t), "ask")
+	const uri = "https://keys.example/clip.key"
+	for _, playlist := range []string{"clip/vhi/stream.m3u8", "clip/vlo/stream.m3u8"} {
+		l.change(t, ctx, playlist, replace(t, "../key.bin", uri))
+	}
+	clip := fmt.Sprintf("00000000000040008000000000000777:%x %s\n", l.get(t, ctx, clipKey), uri)
+	if err := l.media.Delete(ctx, clipKey); err != nil {
+		t.Fatal(err)
+	}
+	more := "new_key_uri: https://keys.example/{kid}.key\n"
+	l.configure(t, "ask", more)
+	l.succeed(t, ctx, l.rekey(t, ctx, []byte(clip), "keys", "import", "-", "--allow-weak"))
+	l.scan(t, ctx)
+	before := tree(t, ctx, l.media, "")
+	args := []string{"-v", "--json", "compromise", "--reason", "test", "--wait", "--kid", movieVideo, "--key-uri", uri}
+	a := l.run(t, ctx, args...)
+	if a.code != 2 || !strings.Contains(a.stderr, `"class":"no-handover"`) || !strings.Contains(a.stderr, "clip") || len(l.service.asked()) != 0 {
+		t.Errorf("exit %d, %d requests; want 2 and none\n%s", a.code, len(l.service.asked()), a.stderr)
+	}
+	sameTree(t, "media", tree(t, ctx, l.media, ""), before)
+
+	script := l.file(t, "receive.sh", []byte("#!/bin/sh\ncat > "+filepath.Join(l.dir, "received")+"\n"))
+	if err := os.Chmod(script, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l.configure(t, "ask", more+"handover:\n  command: ["+script+"]\n")
+	worker := l.start(t, ctx, "worker", "--handover", "")
+	a = l.run(t, ctx, args...)
+	l.succeed(t, ctx, a)
+	worker.stop(t, ctx)
+	kids := l.newKIDs(t, ctx, l.started(t, a))
+	asked := l.service.asked()
+	if len(asked) != 1 || asked[0].content != "movie" || len(asked[0].keys) != 1 || asked[0].types[kids["movie"][0]] != "ALL" {
+		t.Errorf("asked for %v, want the one key of movie", asked)
+	}
+	got, err := os.ReadFile(filepath.Join(l.dir, "received"))
+	if want := kids["clip"][0] + ":" + l.export(t, ctx, kids["clip"][0]) + "\n"; err != nil || string(got) != want {
+		t.Errorf("the command was handed %d bytes, want the key of clip alone (%v)", len(got), err)
+	}
+	l.judgeCENC(t, ctx, "movie/stream.mpd")
+	l.succeed(t, ctx, l.run(t, ctx, "verify", "movie", "clip"))
 }
