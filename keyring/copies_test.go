@@ -122,6 +122,7 @@ func TestRestore(t *testing.T) {
 		}
 	}
 	to.wantUnder(t, to.kek, keys, secrets)
+	to.wantFound(t, keys, from.kek, to.kek)
 	to.wantKID(t, "a.key", uris, true)
 	to.wantKID(t, "b.key", uris, true)
 	for kid, k := range keys {

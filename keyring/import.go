@@ -147,15 +147,17 @@ func (r *Ring) write(ctx context.Context, k key.ContentKey, rec *Record) (err er
 			return err
 		}
 	}
+	kek, wrapped := "", []byte(nil)
 	if rec.State == Destroyed {
-		rec.Wrapped = nil
-		rec.KEK, err = r.KEK(ctx)
+		kek, err = r.KEK(ctx)
 	} else {
-		rec.KEK, rec.Wrapped, err = r.wrapInUse(ctx, rec.KID, k)
+		kek, wrapped, err = r.wrapInUse(ctx, rec.KID, k)
 	}
 	if err != nil {
 		return err
 	}
+	rec.Wrapped = wrapped
+	rec.moveTo(kek) // a copy's record names the KEK that it was under where it came from
 	body, err := encodeLiving(*rec)
 	if err != nil {
 		return err

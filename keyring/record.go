@@ -37,6 +37,14 @@ type Record struct {
 // KEK and an old copy of the record has the key.
 func (r Record) UnderKEK(kek string) bool { return r.KEK == kek || slices.Contains(r.KEKs, kek) }
 
+// moveTo names the KEK that the key is under, and keeps the one that it was under.
+func (r *Record) moveTo(kek string) {
+	if r.KEK != "" && r.KEK != kek && !slices.Contains(r.KEKs, r.KEK) {
+		r.KEKs = append(slices.Clone(r.KEKs), r.KEK)
+	}
+	r.KEK = kek
+}
+
 // DRM is what one DRM system needs to find the key, as a key service gave it.
 type DRM struct {
 	System string `json:"system"`         // the system's id, a UUID in lower case

@@ -144,7 +144,7 @@ func (r *Ring) rewrapKey(ctx context.Context, kid key.KID, reason string, k key.
 		if err != nil {
 			return false, r.fail(ctx, e, fmt.Errorf("wrap under %s: %w", kek, err))
 		}
-		rec.KEK = kek
+		rec.moveTo(kek)
 		if err = r.replace(ctx, rec, at.etag); err != nil {
 			return false, r.fail(ctx, e, err)
 		}

@@ -106,6 +106,7 @@ func TestRewrap(t *testing.T) {
 			t.Errorf("%+v, %v; it was %+v", rec, err, was)
 		}
 	}
+	b.wantFound(t, keys, b.kek, to)
 	if err := b.DisableKEK(t.Context(), b.kms, b.kek, "yearly"); err != nil {
 		t.Errorf("DisableKEK: %v", err)
 	}
@@ -116,6 +117,47 @@ func TestRewrap(t *testing.T) {
 	if due, err := b.DestroyKEK(t.Context(), b.kms, b.kek, "yearly"); err != nil || due.IsZero() {
 		t.Errorf("DestroyKEK: %v, %v", due, err)
 	}
+}
+
+// wantFound: every key that has a value is found by each KEK that it is, or was,
+// under, and by no other.
+func (b *bench) wantFound(t *testing.T, keys map[key.KID]key.ContentKey, keks ...string) {
+	t.Helper()
+	for kid := range keys {
+		rec, err := b.Get(t.Context(), kid)
+		if err != nil {
+			t.Errorf("Get: %v", err)
+			continue
+		}
+		if rec.State == Destroyed {
+			continue
+		}
+		for _, kek := range keks {
+			if !rec.UnderKEK(kek) {
+				t.Errorf("%s %s is not found by %s: it is under %s, and was under %q", rec.State, kid, kek, rec.KEK, rec.KEKs)
+			}
+		}
+		if want := len(keks) - 1; len(rec.KEKs) != want || rec.UnderKEK("local:00000000") {
+			t.Errorf("%s was under %q, want %d of them", kid, rec.KEKs, want)
+		}
+	}
+}
+
+// TestRewrapRemembers: each KEK that a key was under finds it, once, however often
+// it moves, back and forth too.
+func TestRewrapRemembers(t *testing.T) {
+	b, keys, _ := filled(t)
+	one, two := b.kek, b.anotherKEK(t)
+	three := b.anotherKEK(t)
+	for _, to := range []string{two, one, two, three} {
+		if err := b.UseKEK(t.Context(), to, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.RewrapAll(t.Context(), "", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.wantFound(t, keys, one, two, three)
 }
 
 // TestRewrapResumes: a run whose key service fails goes past what failed, says so,

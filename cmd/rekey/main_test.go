@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -36,7 +37,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"library": layOutLibrary, "packaged": layOutPackaged, "exits": exits, "last": last,
-			"bytes": writeBytes, "cmpbytes": compareBytes,
+			"bytes": writeBytes, "cmpbytes": compareBytes, "taken": takeOutput,
 		},
 	})
 }
@@ -125,6 +126,16 @@ func last(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("no track %s in %+v", args[0], s)
+}
+
+// takeOutput sets a variable to what the first group of an expression finds in the
+// last output: taken NAME EXPRESSION
+func takeOutput(ts *testscript.TestScript, _ bool, args []string) {
+	found := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(found) < 2 {
+		ts.Fatalf("%q finds nothing in the output", args[1])
+	}
+	ts.Setenv(args[0], found[1])
 }
 
 // writeBytes writes a binary file: bytes FILE HEX
