@@ -1,6 +1,6 @@
 # `make demo` shows the whole job; `make test` is what continuous integration runs.
 .NOTPARALLEL:
-.PHONY: build demo tools lint test fips bench fuzz fixtures conformance
+.PHONY: build demo tools lint test fips keyservices bench fuzz fixtures conformance
 
 BIN := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rekey/bin
 
@@ -28,6 +28,10 @@ test: tools lint
 # client needs SHA-1.
 fips:
 	GOFIPS140=v1.0.0 go build -trimpath -tags fipsonly -o bin/rekey-fips ./cmd/rekey
+
+# A rotation with each kind of key service, and two under FIPS 140-3.
+keyservices: tools
+	go test -race -count=1 -tags pkcs11 -v ./internal/keyservices
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
