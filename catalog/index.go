@@ -11,6 +11,7 @@ import (
 	"io"
 	"iter"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/seed-6133abe0/rekey/key"
@@ -20,6 +21,9 @@ import (
 // ErrNotScanned is returned while no scan has been finished: an empty index
 // must never read as "nothing depends on that key".
 var ErrNotScanned = errors.New("the media root has not been scanned")
+
+// ErrInUse is returned where an asset depends on a key, or may.
+var ErrInUse = errors.New("key is in use")
 
 // ErrCorrupt is the class of an index record that cannot be read.
 var ErrCorrupt = errors.New("corrupt catalogue record")
@@ -57,6 +61,8 @@ type Summary struct {
 
 // ScanRecord says when the index was last made whole.
 type ScanRecord struct {
+	// Started is zero in records of scans that did not note it.
+	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished"`
 	Assets   int       `json:"assets"`
 	Refused  int       `json:"refused"`
@@ -247,6 +253,29 @@ func (x *Index) Scanned(ctx context.Context) (ScanRecord, error) {
 		return r, ErrNotScanned
 	}
 	return r, err
+}
+
+// CheckUnused returns nil where a scan that began after since has read every asset
+// and found none that depends on a key. Else: ErrInUse, ErrNotScanned.
+func (x *Index) CheckUnused(ctx context.Context, kid key.KID, since time.Time) error {
+	rec, err := x.Scanned(ctx)
+	if err != nil {
+		return fmt.Errorf("look up key %s: %w", kid, err)
+	}
+	for s, err := range x.Scope(ctx, kid) {
+		if err != nil {
+			return fmt.Errorf("look up key %s: %w", kid, err)
+		}
+		return fmt.Errorf("look up key %s: %w: asset %s depends on it", kid, ErrInUse, s.Asset)
+	}
+	if len(rec.Opaque) > 0 {
+		return fmt.Errorf("look up key %s: %w, for all that can be told: of %d assets it is not known which keys they use: %s",
+			kid, ErrInUse, len(rec.Opaque), strings.Join(rec.Opaque, ", "))
+	}
+	if !rec.Started.After(since) {
+		return fmt.Errorf("look up key %s: %w since it left use at %s: what came later is not in the index", kid, ErrNotScanned, since.UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // SetScanned records a whole scan.

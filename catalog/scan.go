@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -228,8 +229,13 @@ func (u *union) find(x string) string {
 
 func (u *union) join(a, b string) { u.parent[u.find(a)] = u.find(b) }
 
+// ErrKey is returned where a key object's key cannot be taken, whoever asks.
+var ErrKey = errors.New("key cannot be taken")
+
 // Registrar takes the content key that a library publishes as a key object. An
-// error means that it was not taken; taking the same key twice is none.
+// error means that it was not taken; taking the same key twice is none. One of
+// class ErrKey is about this key and refuses its asset; any other is about the
+// keyring, and says nothing of the asset: it ends the scan.
 type Registrar interface {
 	Register(ctx context.Context, kid key.KID, k key.ContentKey, uri string) error
 }
@@ -237,7 +243,7 @@ type Registrar interface {
 // Rescan makes the index whole: every asset under the media root is in it, none
 // that is gone, and every key object's key is registered under its KID.
 func Rescan(ctx context.Context, r Reader, x *Index, reg Registrar, o Options, clock func() time.Time) (ScanRecord, error) {
-	var rec ScanRecord
+	rec := ScanRecord{Started: clock().UTC()}
 	found := map[string]bool{}
 	known, err := x.names(ctx)
 	if err != nil {
@@ -278,13 +284,11 @@ func Rescan(ctx context.Context, r Reader, x *Index, reg Registrar, o Options, c
 // taken refuses the asset, not the scan.
 func register(ctx context.Context, r Reader, reg Registrar, a *Asset) error {
 	for _, o := range a.Keys {
-		b, _, err := store.ReadAll(ctx, r, o.Key, o.ETag, 16, nil)
+		k, err := keyObject(ctx, r, o)
 		if err == nil {
-			var k key.ContentKey
-			if k, err = key.ContentKeyFromBytes(b); err == nil {
-				err = reg.Register(ctx, o.KID, k, o.Key)
+			if err = reg.Register(ctx, o.KID, k, o.Key); err != nil && !errors.Is(err, ErrKey) {
+				return fmt.Errorf("register %s: %w", o.Key, err)
 			}
-			clear(b)
 		}
 		if err != nil {
 			if !isRefusal(err) {
@@ -294,4 +298,13 @@ func register(ctx context.Context, r Reader, reg Registrar, a *Asset) error {
 		}
 	}
 	return nil
+}
+
+func keyObject(ctx context.Context, r Reader, o KeyObject) (key.ContentKey, error) {
+	b, _, err := store.ReadAll(ctx, r, o.Key, o.ETag, 16, nil)
+	if err != nil {
+		return key.ContentKey{}, err
+	}
+	defer clear(b)
+	return key.ContentKeyFromBytes(b)
 }

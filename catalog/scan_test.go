@@ -3,6 +3,7 @@ package catalog_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -91,6 +92,29 @@ func TestRescanFindsWhoUsesAKey(t *testing.T) {
 	}
 	if got := scope(t, x, key.KIDFromURI("clip/key.bin")); len(got) != 1 || got[0].Tracks != 2 || got[0].Objects != 8 {
 		t.Errorf("the published key brings in %+v", got)
+	}
+}
+
+// refuser is a keyring that does not take keys.
+type refuser struct{ err error }
+
+func (r refuser) Register(context.Context, key.KID, key.ContentKey, string) error { return r.err }
+
+// TestRescanTellsKeysFromKeyrings: a key that cannot be taken refuses its asset;
+// a key service that is out of reach says nothing of any asset, and the index
+// stays as it was.
+func TestRescanTellsKeysFromKeyrings(t *testing.T) {
+	media, x := library(t, nil)
+	rec, err := catalog.Rescan(t.Context(), media, x, refuser{fmt.Errorf("%w: it is weak", catalog.ErrKey)}, catalog.Options{}, time.Now)
+	if err != nil || rec.Refused != 1 {
+		t.Errorf("scan record %+v, %v; want one asset refused", rec, err)
+	}
+	away := errors.New("key service is away")
+	if _, err := catalog.Rescan(t.Context(), media, x, refuser{away}, catalog.Options{}, time.Now); !errors.Is(err, away) {
+		t.Errorf("scan with no key service: %v", err)
+	}
+	if now, err := x.Scanned(t.Context()); err != nil || !now.Finished.Equal(rec.Finished) {
+		t.Errorf("a scan that was broken off left %+v, %v", now, err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-6133abe0/rekey/access"
 	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/rotation"
@@ -145,6 +146,7 @@ func status(err error) int {
 		code int
 	}{
 		{keyring.ErrNotFound, http.StatusNotFound},
+		{catalog.ErrInUse, http.StatusConflict}, {catalog.ErrNotScanned, http.StatusConflict},
 		{keyring.ErrForbidden, http.StatusConflict}, {keyring.ErrTransition, http.StatusConflict},
 		{keyring.ErrExists, http.StatusConflict}, {keyring.ErrKEKInUse, http.StatusConflict},
 		{keyring.ErrSyntax, http.StatusBadRequest}, {key.ErrSyntax, http.StatusBadRequest},

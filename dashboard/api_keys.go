@@ -3,14 +3,12 @@ package dashboard
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/seed-6133abe0/rekey/access"
 	"github.com/seed-6133abe0/rekey/audit"
-	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/kms"
@@ -121,7 +119,7 @@ func (a *API) record(r *http.Request, e audit.Record) error {
 	return a.Audit.Append(r.Context(), c.Record(e))
 }
 
-// keyDestroy refuses while an asset depends on the key.
+// keyDestroy refuses while an asset depends on the key, or may.
 func (a *API) keyDestroy(w http.ResponseWriter, r *http.Request) {
 	k, ok := kid(w, r)
 	if !ok {
@@ -139,15 +137,14 @@ func (a *API) keyDestroy(w http.ResponseWriter, r *http.Request) {
 	answer(w, map[string]any{"kid": k, "state": keyring.Destroyed})
 }
 
+// unused goes by a scan that began after the key left use.
 func (a *API) unused(ctx context.Context, k key.KID) error {
-	for s, err := range a.Engine.Index().Scope(ctx, k) {
-		if errors.Is(err, catalog.ErrNotScanned) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return fmt.Errorf("destroy key %s: %w: asset %s depends on it", k, keyring.ErrForbidden, s.Asset)
+	rec, err := a.Engine.Ring.Get(ctx, k)
+	if err == nil {
+		err = a.Engine.Index().CheckUnused(ctx, k, rec.LeftUse(a.Engine.Clock()))
+	}
+	if err != nil {
+		return fmt.Errorf("destroy key %s: %w", k, err)
 	}
 	return nil
 }

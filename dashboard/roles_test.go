@@ -115,7 +115,12 @@ func (w *world) settle() {
 		_, err := w.engine.Ring.Import(w.t.Context(), e.KID, e.Key, keyring.ImportOptions{})
 		w.must(err)
 	}
-	_, err = catalog.Rescan(w.t.Context(), w.engine.Media, w.engine.Index(), register{w}, w.engine.Options(), w.clock)
+	w.scan()
+}
+
+func (w *world) scan() {
+	w.t.Helper()
+	_, err := catalog.Rescan(w.t.Context(), w.engine.Media, w.engine.Index(), register{w}, w.engine.Options(), w.clock)
 	w.must(err)
 }
 
@@ -209,6 +214,8 @@ func (w *world) exported() call {
 
 func (w *world) destroyed() call {
 	kid := w.newKey(keyring.Deactivated)
+	w.later(time.Second)
+	w.scan() // shows that nothing depends on it
 	return call{path: "/api/v1/keys/" + kid.String() + "/destroy", subject: access.Subject{KID: kid}, check: w.inState(kid, keyring.Destroyed)}
 }
 

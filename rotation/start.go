@@ -48,7 +48,7 @@ func (e *Engine) Start(ctx context.Context, r Request) (Planned, error) {
 	id := newID(e.Clock())
 	assets, err := e.scope(ctx, r)
 	if err != nil {
-		return Planned{}, err
+		return Planned{}, e.leaked(ctx, r, err)
 	}
 	if err := e.checkRecords(ctx, r.KIDs); err != nil {
 		return Planned{}, fmt.Errorf("start rotation: %w", err)
@@ -92,6 +92,43 @@ func (e *Engine) Start(ctx context.Context, r Request) (Planned, error) {
 		return Planned{}, err
 	}
 	return planned, e.commit(ctx, id, r, plans, made)
+}
+
+// leaked marks the keys of a compromise that nothing depends on, since they have
+// leaked all the same, and somebody might use them tomorrow. It returns cause, and
+// what was done.
+func (e *Engine) leaked(ctx context.Context, r Request, cause error) error {
+	if r.Kind != journal.Compromise || r.DryRun || !errors.Is(cause, ErrNothing) && !errors.Is(cause, ErrUnknown) {
+		return cause
+	}
+	kids, err := e.twins(ctx, r.KIDs)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	r.KIDs = kids
+	marked, err := e.markCompromised(ctx, r)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	if marked == 0 {
+		return cause
+	}
+	return fmt.Errorf("%w; marked compromised: %d of its keys", cause, marked)
+}
+
+// markCompromised returns how many of the keys have a record.
+func (e *Engine) markCompromised(ctx context.Context, r Request) (marked int, err error) {
+	for _, kid := range r.KIDs {
+		err := e.Ring.SetState(ctx, kid, keyring.Compromised, r.Reason)
+		if errors.Is(err, keyring.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return marked, fmt.Errorf("mark key compromised: %w", err)
+		}
+		marked++
+	}
+	return marked, nil
 }
 
 // widen adds the twins of the keys and what depends on them, and leaves out KIDs
@@ -253,11 +290,8 @@ func (e *Engine) checkHandover(plans []*journal.Plan) error {
 // a crash in here leaves media as it was.
 func (e *Engine) commit(ctx context.Context, id string, r Request, plans []*journal.Plan, made map[key.KID]NewKey) error {
 	if r.Kind == journal.Compromise {
-		for _, kid := range r.KIDs {
-			err := e.Ring.SetState(ctx, kid, keyring.Compromised, r.Reason)
-			if err != nil && !errors.Is(err, keyring.ErrNotFound) {
-				return fmt.Errorf("mark key compromised: %w", err)
-			}
+		if _, err := e.markCompromised(ctx, r); err != nil {
+			return err
 		}
 	}
 	if err := e.Ring.CreateSecret(ctx, worker.MACKeyKID(id), "digest of rotation "+id); err != nil {
@@ -269,11 +303,11 @@ func (e *Engine) commit(ctx context.Context, id string, r Request, plans []*jour
 		AcceptUnproved: r.AcceptUnproved, Generation: 1,
 		HandoverNone: e.HandoverNone,
 	}
-	if err := e.Journal().SetState(ctx, state, ""); err != nil {
-		return fmt.Errorf("open rotation: %w", err)
-	}
 	if err := e.Audit.Append(ctx, audit.Record{Action: "rotation.start", Rotation: id, Outcome: "ok", Reason: r.Reason}); err != nil {
 		return err
+	}
+	if err := e.Journal().SetState(ctx, state, ""); err != nil {
+		return fmt.Errorf("open rotation: %w", err)
 	}
 	for _, p := range plans {
 		if err := e.commitPlan(ctx, p, made); err != nil {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -48,6 +49,9 @@ type imported struct {
 
 func (a *app) keysImport(ctx context.Context, name string, o importFlags) error {
 	in := a.stdin
+	if _, err := keyring.ParseImport(strings.NewReader(name)); err == nil {
+		return usagef("a key on the command line is in the history of the shell and in the list of processes: it has leaked; keys are read from a file, or from standard input (-)")
+	}
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -64,21 +68,38 @@ func (a *app) keysImport(ctx context.Context, name string, o importFlags) error 
 	if err != nil {
 		return err
 	}
-	created := 0
+	created, refused, err := k.take(ctx, entries, o)
+	if err != nil {
+		return fmt.Errorf("%w; %d keys were taken before", err, created)
+	}
+	if a.flags.json {
+		err = a.printJSON(map[string]int{"read": len(entries), "created": created, "refused": len(refused)})
+	} else {
+		_, err = fmt.Fprintf(a.stdout, "%d keys read, %d new\n", len(entries), created)
+	}
+	if len(refused) > 0 {
+		err = errors.Join(err, fmt.Errorf("%d of %d keys were not taken: %w", len(refused), len(entries), errors.Join(refused...)))
+	}
+	return err
+}
+
+// take imports what it can. Keys that are weak, or another than what stands under
+// their KID, hold back no others.
+func (k *keyroom) take(ctx context.Context, entries []imported, o importFlags) (created int, refused []error, err error) {
 	for _, e := range entries {
 		isNew, err := k.ring.Import(ctx, e.KID, e.Key, keyring.ImportOptions{URI: e.URI, AllowWeak: o.weak, Tags: o.tags, DRM: e.drm})
+		if errors.Is(err, keyring.ErrWeak) || errors.Is(err, keyring.ErrExists) || errors.Is(err, keyring.ErrCorrupt) {
+			refused = append(refused, err)
+			continue
+		}
 		if err != nil {
-			return err
+			return created, refused, err
 		}
 		if isNew {
 			created++
 		}
 	}
-	if a.flags.json {
-		return a.printJSON(map[string]int{"read": len(entries), "created": created})
-	}
-	_, err = fmt.Fprintf(a.stdout, "%d keys read, %d new\n", len(entries), created)
-	return err
+	return created, refused, nil
 }
 
 // readImport tells the forms apart by the first character: '<' is CPIX.

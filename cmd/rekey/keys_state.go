@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -82,9 +83,10 @@ func (a *app) keysStateCommand() *cobra.Command {
 
 func (a *app) keysDestroyCommand() *cobra.Command {
 	var reason, request string
+	var unscanned bool
 	c := &cobra.Command{
 		Use: "destroy KID...", Short: "Destroy keys for good; their records stay", Args: cobra.MinimumNArgs(1),
-		Long: "Takes the wrapped keys out of their records. Media under them cannot be opened\nby anyone after that. A key is deactivated or compromised first. Where roles are\nin force a second person has to agree: see rekey serve.",
+		Long: "Takes the wrapped keys out of their records. Media under them cannot be opened\nby anyone after that. A key is deactivated or compromised first, and a scan that\nbegan after that shows that no asset depends on it. Where roles are in force a\nsecond person has to agree: see rekey serve.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kids, err := parseKIDs(args)
 			if err != nil {
@@ -98,6 +100,9 @@ func (a *app) keysDestroyCommand() *cobra.Command {
 				return err
 			}
 			if c != nil {
+				if unscanned {
+					return usagef("--unscanned is not for a server")
+				}
 				return a.remoteDestroy(cmd.Context(), c, kids, reason, request)
 			}
 			k, err := a.openKeys(cmd.Context(), nil)
@@ -107,11 +112,12 @@ func (a *app) keysDestroyCommand() *cobra.Command {
 			if err := k.mayAlone(cmd.Context(), "keys destroy"); err != nil {
 				return err
 			}
-			return k.destroy(cmd.Context(), kids, reason)
+			return k.destroy(cmd.Context(), kids, unscanned, reason)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit record")
 	c.Flags().StringVar(&request, "request", "", "the approved request that this carries out")
+	c.Flags().BoolVar(&unscanned, "unscanned", false, "destroy though no scan since shows that nothing depends on the keys")
 	return c
 }
 
@@ -127,17 +133,20 @@ func (a *app) remoteDestroy(ctx context.Context, c *client, kids []key.KID, reas
 	return c.call(ctx, "POST", "/api/v1/keys/"+kids[0].String()+"/destroy", request, nil, nil)
 }
 
-// destroy refuses while an asset depends on any of the keys.
-func (k *keyroom) destroy(ctx context.Context, kids []key.KID, reason string) error {
+// destroy refuses while an asset depends on any of the keys, or may: it goes by a
+// scan that began after they left use, unless unscanned.
+func (k *keyroom) destroy(ctx context.Context, kids []key.KID, unscanned bool, reason string) error {
 	for _, kid := range kids {
-		for s, err := range k.index().Scope(ctx, kid) {
-			if errors.Is(err, catalog.ErrNotScanned) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-			return fmt.Errorf("destroy key %s: %w: asset %s depends on it", kid, keyring.ErrForbidden, s.Asset)
+		rec, err := k.ring.Get(ctx, kid)
+		if err != nil {
+			return err
+		}
+		err = k.index().CheckUnused(ctx, kid, rec.LeftUse(time.Now()))
+		if errors.Is(err, catalog.ErrNotScanned) && unscanned {
+			reason, err = reason+" (without a scan: "+err.Error()+")", nil
+		}
+		if err != nil {
+			return fmt.Errorf("destroy key %s: %w", kid, err)
 		}
 	}
 	for _, kid := range kids {

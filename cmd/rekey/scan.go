@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -21,6 +22,11 @@ type ringRegistrar struct{ ring *keyring.Ring }
 // Register takes weak keys too: it is old media's key, and rekeying is the cure.
 func (r ringRegistrar) Register(ctx context.Context, kid key.KID, k key.ContentKey, uri string) error {
 	_, err := r.ring.Import(ctx, kid, k, keyring.ImportOptions{URI: uri, AllowWeak: true})
+	for _, class := range []error{keyring.ErrExists, keyring.ErrWeak, keyring.ErrSyntax, keyring.ErrCorrupt, keyring.ErrForbidden, keyring.ErrTransition} {
+		if errors.Is(err, class) {
+			return fmt.Errorf("%w: %w", catalog.ErrKey, err)
+		}
+	}
 	return err
 }
 
