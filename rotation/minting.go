@@ -30,6 +30,8 @@ type NewKey struct {
 	KID key.KID
 	Key key.ContentKey
 	DRM []keyring.DRM
+	// URI is the skd: URI that names the key to FairPlay; "": the service said none.
+	URI string
 }
 
 // Check refuses data that could not be put into media.
@@ -74,12 +76,33 @@ func (e *Engine) askKeys(ctx context.Context, id string, plans []*journal.Plan) 
 		}
 	}
 	for _, p := range plans {
-		for i, k := range p.Keys {
-			k, ok := made[k.NewKID]
-			p.Keys[i].DRM, p.Keys[i].Service = k.DRM, ok
+		for i := range p.Keys {
+			if err := fill(&p.Keys[i], made); err != nil {
+				return nil, fmt.Errorf("ask key service %s for keys of asset %s: %w", e.KeySource, p.Asset, err)
+			}
 		}
 	}
 	return made, e.keep(ctx, plans, made)
+}
+
+// fill puts into a plan what came with a key. The service's URI stands before that
+// of the configuration; an old one would lead caches to the old key.
+func fill(c *journal.KeyChange, made map[key.KID]NewKey) error {
+	k, ok := made[c.NewKID]
+	if !ok {
+		return nil
+	}
+	c.DRM, c.Service = k.DRM, true
+	if k.URI == "" {
+		return nil
+	}
+	if _, old := c.URIs[k.URI]; old {
+		return fmt.Errorf("the key URI for new KID %s is that of the old key", k.KID)
+	}
+	for old := range c.URIs {
+		c.URIs[old] = k.URI
+	}
+	return nil
 }
 
 // askFor adds to made what the service answers.
@@ -130,9 +153,16 @@ func (e *Engine) keep(ctx context.Context, plans []*journal.Plan, made map[key.K
 	return nil
 }
 
-// fromService reports whether the key service makes a plan's new key.
+// fromService reports whether the key service makes a plan's new key: one that
+// players ask a DRM system for. A URI that leads to the key itself is some other
+// server's, which has to be handed the key.
 func (e *Engine) fromService(p *journal.Plan, k journal.KeyChange) bool {
-	return e.KeySource != nil && k.Object == nil && len(k.URIs) == 0 && p.IsCENC(k.OldKID)
+	for uri := range k.URIs {
+		if catalog.Scheme(uri) != "skd" {
+			return false
+		}
+	}
+	return e.KeySource != nil && k.Object == nil && p.IsCENC(k.OldKID)
 }
 
 // asks are the CENC keys of a plan that nobody was asked for yet.

@@ -73,9 +73,12 @@ func TestNotAsked(t *testing.T) {
 	e := &Engine{KeySource: noSource{}}
 	for name, edit := range map[string]func(*journal.Plan){
 		"key object": func(p *journal.Plan) { p.Keys[0].Object = &journal.Move{} },
-		"key URI":    func(p *journal.Plan) { p.Keys[0].URIs = map[string]string{"skd://a": "skd://b"} },
-		"AES-128":    func(p *journal.Plan) { p.Tracks[0].Format = catalog.AES128 },
-		"refused":    func(p *journal.Plan) { p.Refusal = &journal.Refusal{} },
+		"key URI":    func(p *journal.Plan) { p.Keys[0].URIs = map[string]string{"https://a": "https://b"} },
+		"two URIs": func(p *journal.Plan) {
+			p.Keys[0].URIs = map[string]string{"skd://a": "skd://b", "https://a": "https://b"}
+		},
+		"AES-128": func(p *journal.Plan) { p.Tracks[0].Format = catalog.AES128 },
+		"refused": func(p *journal.Plan) { p.Refusal = &journal.Refusal{} },
 	} {
 		p := plain(1)
 		edit(p)
@@ -86,6 +89,26 @@ func TestNotAsked(t *testing.T) {
 	made := map[key.KID]NewKey{kidN(100): {}}
 	if asks, err := e.asks(t.Context(), plain(2), made); err != nil || len(asks) != 1 || asks[0].KID != kidN(101) {
 		t.Errorf("asks %v, error %v; want the second key", asks, err)
+	}
+}
+
+// A key that FairPlay names is the service's, and so is its URI.
+func TestFairPlayURI(t *testing.T) {
+	p := plain(1)
+	p.Keys[0].URIs = map[string]string{"skd://a": "skd://template"}
+	if asks, err := (&Engine{KeySource: noSource{}}).asks(t.Context(), p, nil); err != nil || len(asks) != 1 {
+		t.Fatalf("asks %v, error %v", asks, err)
+	}
+	for uri, want := range map[string]string{"": "skd://template", "skd://new": "skd://new"} {
+		c := journal.KeyChange{NewKID: kidN(1), URIs: map[string]string{"skd://a": "skd://template"}}
+		err := fill(&c, map[key.KID]NewKey{kidN(1): {KID: kidN(1), URI: uri}})
+		if err != nil || c.URIs["skd://a"] != want || !c.Service {
+			t.Errorf("service's URI %q: %v, error %v", uri, c.URIs, err)
+		}
+	}
+	c := journal.KeyChange{NewKID: kidN(1), URIs: map[string]string{"skd://a": "skd://template"}}
+	if err := fill(&c, map[key.KID]NewKey{kidN(1): {KID: kidN(1), URI: "skd://a"}}); err == nil {
+		t.Error("the old URI is taken for the new key")
 	}
 }
 

@@ -40,7 +40,7 @@ func (c *keyServiceConfig) check() error {
 		}
 	}
 	switch {
-	case c.Endpoint == "" && c.Mode == "" && auth == 0 && len(c.Systems) == 0 && c.Timeout == 0:
+	case c.Endpoint == "" && auth+len(c.Systems) == 0 && c.Timeout == 0 && c.Mode+c.Certificate+c.PrivateKey+c.ProviderCertificate == "":
 		return nil
 	case c.Endpoint == "":
 		return errors.New("key_service: no endpoint")

@@ -14,6 +14,9 @@ import (
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
+	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/hls"
+	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring/cpix"
 	"github.com/seed-6133abe0/rekey/keyring/speke"
 	"github.com/seed-6133abe0/rekey/rotation"
@@ -90,7 +93,11 @@ func (s askService) NewKeys(ctx context.Context, asset string, asks []rotation.K
 		if err != nil {
 			return nil, err
 		}
-		a.Systems = append(a.Systems, speke.System{ID: id, Wants: cpix.PSSH})
+		wants := cpix.PSSH
+		if uuid(id) == fairPlay {
+			wants = cpix.HLSMedia // FairPlay has no PSSH data: its URI is what it needs
+		}
+		a.Systems = append(a.Systems, speke.System{ID: id, Wants: wants})
 	}
 	doc, err := s.client.Request(ctx, a)
 	if err != nil {
@@ -99,12 +106,39 @@ func (s askService) NewKeys(ctx context.Context, asset string, asks []rotation.K
 	var out []rotation.NewKey
 	for _, k := range doc.Keys {
 		n := rotation.NewKey{KID: k.KID, Key: k.Key, DRM: drmOf(doc, k.KID)}
-		if err := n.Check(); err != nil {
+		if n.URI, err = fairPlayURI(doc, k.KID); err == nil {
+			err = n.Check()
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%w: %w", speke.ErrContract, err)
 		}
 		out = append(out, n)
 	}
 	return out, nil
+}
+
+const fairPlay = "94ce86fb-07ff-4f43-adb8-93d2fa968ca2"
+
+// fairPlayURI is the skd: URI of the key tag that the document has for media
+// playlists; "" where it says nothing of FairPlay.
+func fairPlayURI(doc *cpix.Document, kid key.KID) (string, error) {
+	for _, s := range doc.Systems {
+		if s.KID != kid || uuid(s.SystemID) != fairPlay {
+			continue
+		}
+		// A key tag stands before a segment.
+		p, err := hls.Parse("HLSSignalingData", []byte("#EXTM3U\n#EXT-X-TARGETDURATION:1\n"+s.HLSMedia+"\n#EXTINF:1,\ns\n#EXT-X-ENDLIST\n"))
+		if err != nil {
+			return "", fmt.Errorf("FairPlay for KID %s: %w", kid, err)
+		}
+		for _, ref := range p.Refs {
+			if ref.Key != nil && catalog.Scheme(ref.Key.URI) == "skd" {
+				return ref.Key.URI, nil
+			}
+		}
+		return "", fmt.Errorf("FairPlay for KID %s: no key tag with an skd: URI", kid)
+	}
+	return "", nil
 }
 
 // pushService hands new keys to a SPEKE endpoint, a document for each asset.

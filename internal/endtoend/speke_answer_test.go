@@ -84,6 +84,9 @@ func (s *spekeServer) playReadyObject(id []byte) []byte {
 	return append(out, wide...)
 }
 
+// skd names a key to FairPlay, by less than its KID.
+func skd(kid string) string { return "skd://service.example/" + kid[:8] }
+
 // document is the right answer to a request: the request with its gaps filled.
 func (s *spekeServer) document(x exchange) string {
 	var b strings.Builder
@@ -104,6 +107,11 @@ func (s *spekeServer) document(x exchange) string {
 	b.WriteString("</c:ContentKeyList><c:DRMSystemList>")
 	for _, d := range x.root.find("DRMSystemList").Children {
 		kid := strings.ReplaceAll(d.attr("kid"), "-", "")
+		if d.attr("systemId") == fairPlayID {
+			tag := `#EXT-X-KEY:METHOD=SAMPLE-AES,URI="` + skd(kid) + `",KEYFORMAT="com.apple.streamingkeydelivery",KEYFORMATVERSIONS="1"`
+			fmt.Fprintf(&b, `<c:DRMSystem kid=%q systemId=%q><c:HLSSignalingData playlist="media">%s</c:HLSSignalingData></c:DRMSystem>`, d.attr("kid"), fairPlayID, base64.StdEncoding.EncodeToString([]byte(tag)))
+			continue
+		}
 		fmt.Fprintf(&b, `<c:DRMSystem kid=%q systemId=%q><c:PSSH>%s</c:PSSH></c:DRMSystem>`, d.attr("kid"), d.attr("systemId"), base64.StdEncoding.EncodeToString(s.box(d.attr("systemId"), kid)))
 	}
 	b.WriteString("</c:DRMSystemList><c:ContentKeyUsageRuleList>")

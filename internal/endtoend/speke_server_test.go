@@ -28,6 +28,7 @@ import (
 const (
 	widevineID  = "edef8ba9-79d6-4ace-a3c8-27dcd51d21ed"
 	playReadyID = "9a04f079-9840-4286-ab92-e65be0885f95"
+	fairPlayID  = "94ce86fb-07ff-4f43-adb8-93d2fa968ca2"
 	aes256CBC   = "http://www.w3.org/2001/04/xmlenc#aes256-cbc"
 	oaepSHA1    = "http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p"
 )
@@ -92,6 +93,7 @@ type spekeServer struct {
 	keys      map[string][16]byte
 	private   *rsa.PrivateKey // pushed keys come encrypted to it
 	push      bool
+	fairPlay  bool // it wants to be asked for FairPlay, too
 	token     string
 	arrived   func() // before anything is answered
 	// answer is what comes back instead of the right document; nil: the right one.
@@ -247,7 +249,11 @@ func (s *spekeServer) read(r *http.Request, body []byte) (x exchange, err error)
 	if err := s.readKeys(&x); err != nil || s.push {
 		return x, err
 	}
-	return x, x.readSystems()
+	systems := []string{widevineID, playReadyID}
+	if s.fairPlay {
+		systems = append(systems, fairPlayID)
+	}
+	return x, x.readSystems(systems)
 }
 
 func (s *spekeServer) readKeys(x *exchange) error {
@@ -320,13 +326,18 @@ func (s *spekeServer) open(root, secret element) ([]byte, error) {
 }
 
 // readSystems wants every system for every key, with an empty PSSH and nothing
-// else, and one rule with a filter for every key, no track type twice.
-func (x *exchange) readSystems() error {
+// else (FairPlay: the data of media playlists), and one rule with a filter for
+// every key, no track type twice.
+func (x *exchange) readSystems(systems []string) error {
 	x.systems, x.types = map[string][]string{}, map[string]string{}
 	for _, d := range x.root.find("DRMSystemList").Children {
 		kid := strings.ReplaceAll(d.attr("kid"), "-", "")
-		if len(d.Children) != 1 || d.find("PSSH").XMLName.Local == "" || d.find("PSSH").text() != "" {
-			return errors.New("a DRMSystem that does not ask for the PSSH alone")
+		wants, playlist := "PSSH", ""
+		if d.attr("systemId") == fairPlayID {
+			wants, playlist = "HLSSignalingData", "media"
+		}
+		if e := d.find(wants); len(d.Children) != 1 || e.XMLName.Local == "" || e.text() != "" || e.attr("playlist") != playlist {
+			return errors.New("a DRMSystem that does not ask for " + wants + " alone")
 		}
 		x.systems[kid] = append(x.systems[kid], d.attr("systemId"))
 	}
@@ -339,7 +350,7 @@ func (x *exchange) readSystems() error {
 		seen[typ], x.types[kid] = true, typ
 	}
 	for kid := range x.keys {
-		if !slices.Equal(x.systems[kid], []string{widevineID, playReadyID}) || x.types[kid] == "" {
+		if !slices.Equal(x.systems[kid], systems) || x.types[kid] == "" {
 			return fmt.Errorf("KID %s has systems %v, track type %q", kid, x.systems[kid], x.types[kid])
 		}
 	}

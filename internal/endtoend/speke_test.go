@@ -55,6 +55,15 @@ func (l *spekeLab) configure(t *testing.T, mode, more string) {
 	l.file(t, "rekey.yaml", []byte(text+more))
 }
 
+func (l *spekeLab) config(t *testing.T) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(l.dir, "rekey.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func (l *spekeLab) file(t *testing.T, name string, b []byte) string {
 	t.Helper()
 	name = filepath.Join(l.dir, name)
