@@ -95,7 +95,8 @@ type Record struct {
 	Asset        string    `json:"asset,omitempty"`
 	Object       string    `json:"object,omitempty"`        // another thing acted on: a KEK, a role, a backup
 	Request      string    `json:"request,omitempty"`       // id that joins records of one request or approval
-	StateVersion int       `json:"state_version,omitempty"` // of the key record that a key.state makes
+	StateVersion int       `json:"state_version,omitempty"` // which event of the key record this makes, from 1
+	State        string    `json:"state,omitempty"`         // of the key after that event
 	Outcome      string    `json:"outcome"`
 	Reason       string    `json:"reason,omitempty"`
 }

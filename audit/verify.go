@@ -49,6 +49,9 @@ type VerifyOptions struct {
 	// Held are checkpoints that were kept outside the store. Without any, a log
 	// that was replaced as a whole by an older state of itself is not found out.
 	Held []Checkpoint
+	// Each is called with every record that reads, for what is to be held against
+	// the log. Those of one stream come in their order. nil: nobody asks.
+	Each func(Record)
 	// streams bounds how many streams one pass over the records looks at.
 	streams int
 }

@@ -117,6 +117,13 @@ func (p *recordsPass) sequenced(e entry, raw []byte) {
 	c.next, c.prev, c.closed = e.Seq+1, digest(raw), e.Closed
 	if e.Record != nil {
 		p.out.Records++
+		p.each(*e.Record)
+	}
+}
+
+func (p *recordsPass) each(r Record) {
+	if p.o.Each != nil {
+		p.o.Each(r)
 	}
 }
 
@@ -266,6 +273,9 @@ func (p *recordsPass) tail(name, stream string, seq int64, body []byte) error {
 	}
 	if err != nil || e.Record != nil {
 		p.out.Unsequenced++
+	}
+	if err == nil && e.Record != nil {
+		p.each(*e.Record)
 	}
 	c.next, c.prev, c.closed = seq+1, digest(body), c.closed || e.Closed
 	return nil

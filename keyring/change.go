@@ -66,7 +66,7 @@ func (r *Ring) enter(ctx context.Context, e audit.Record, rec Record, at stand, 
 	if _, err := encodeLiving(rec); err != nil {
 		return r.refuse(ctx, e, err)
 	}
-	e.StateVersion = len(rec.History)
+	e.StateVersion, e.State = len(rec.History), string(ev.State)
 	if err := r.allow(ctx, e); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/keyring"
 )
 
 func (a *app) auditCommand() *cobra.Command {
@@ -72,10 +73,10 @@ func (a *app) auditVerifyCommand() *cobra.Command {
 	var t trust
 	var proof string
 	c := &cobra.Command{
-		Use: "verify", Short: "Find records that were changed, removed, reordered or inserted, and a log that was cut or forked",
+		Use: "verify", Short: "Find records that were changed, removed, reordered or inserted, a log that was cut or forked, and keys put back in an old state",
 		Long: "verify recomputes the tree and holds it against the published checkpoint, those\n" +
-			"that --checkpoint names and the streams' objects. With --proof it checks one\n" +
-			"record's proof and needs no store.",
+			"that --checkpoint names and the streams' objects, and the states of keys against\n" +
+			"the log. With --proof it checks one record's proof and needs no store.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v, held, err := t.load()
 			if err != nil {
@@ -97,10 +98,17 @@ func (a *app) auditVerify(ctx context.Context, v note.Verifier, held []audit.Che
 	if err != nil {
 		return err
 	}
-	out, err := audit.Verify(ctx, control, audit.VerifyOptions{Verifier: v, Held: held})
+	states := keyring.NewStateAudit()
+	out, err := audit.Verify(ctx, control, audit.VerifyOptions{Verifier: v, Held: held, Each: states.Add})
 	if err != nil {
 		return err
 	}
+	found, err := states.Check(ctx, control)
+	if err != nil {
+		return err
+	}
+	out.Count += len(found)
+	out.Findings = append(out.Findings, found...)
 	if err := a.printVerified(out); err != nil {
 		return err
 	}

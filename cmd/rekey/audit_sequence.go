@@ -46,10 +46,7 @@ func (a *app) auditSequence(ctx context.Context, o sequenceFlags) error {
 	if err != nil {
 		return err
 	}
-	signer, err := audit.OpenOrCreateSigner(o.key, o.origin)
-	if errors.Is(err, audit.ErrSigner) {
-		return usagef("%v", err)
-	}
+	signer, err := openSigner(ctx, control, o.key, o.origin)
 	if err != nil {
 		return err
 	}
@@ -70,7 +67,7 @@ func (a *app) auditSequence(ctx context.Context, o sequenceFlags) error {
 	q := audit.NewSequencer(audit.SequencerOptions{Store: control, Signer: signer, Owner: ownerName(actor), Shippers: shippers})
 	added, last, err := foldAll(ctx, q)
 	if err != nil && last.Size == 0 {
-		return err
+		return fmt.Errorf("%w (verifier key: %s)", err, signer.VerifierKey())
 	}
 	return errors.Join(a.printFolded(added, last, signer.VerifierKey()), err)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/seed-6133abe0/rekey/access"
-	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/keyring"
 )
 
@@ -26,16 +24,13 @@ func (a *app) identityCommand() *cobra.Command {
 }
 
 // accessOptions opens the signing key that is given, if one is.
-func (a *app) accessOptions(k *keyroom) (access.Options, error) {
+func (a *app) accessOptions(ctx context.Context, k *keyroom) (access.Options, error) {
 	o := access.Options{Store: k.control, Log: k.audit, Clock: time.Now}
 	file := first(a.flags.signingKey, a.cfg.SigningKey)
 	if file == "" {
 		return o, usagef("no signing key: --signing-key or signing_key in the config")
 	}
-	s, err := audit.OpenOrCreateSigner(file, signerName)
-	if errors.Is(err, audit.ErrSigner) {
-		return o, usagef("%v", err)
-	}
+	s, err := openSigner(ctx, k.control, file, signerName)
 	if err != nil {
 		return o, err
 	}
@@ -47,16 +42,13 @@ func (a *app) accessOptions(k *keyroom) (access.Options, error) {
 	return o, nil
 }
 
-// signerName is what a signing key that is made here is called.
-const signerName = "rekey-audit"
-
 // console is the identities, for whoever holds the signing key.
 func (a *app) console(ctx context.Context) (*access.Identities, access.Identity, error) {
 	k, err := a.openKeys(ctx, nil)
 	if err != nil {
 		return nil, access.Identity{}, err
 	}
-	o, err := a.accessOptions(k)
+	o, err := a.accessOptions(ctx, k)
 	if err != nil {
 		return nil, access.Identity{}, err
 	}

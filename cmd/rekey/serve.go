@@ -69,7 +69,7 @@ func (a *app) token(file string) (string, error) {
 
 // serve runs the pages and drives rotations until ctx ends.
 func (a *app) serve(ctx context.Context, e *rotation.Engine, listen string, o dashboard.Options) error {
-	signer, err := a.signer(e)
+	signer, err := a.signer(ctx, e)
 	if err != nil {
 		return err
 	}

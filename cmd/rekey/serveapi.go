@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/seed-6133abe0/rekey/access"
@@ -16,13 +17,17 @@ import (
 const foldEvery = 5 * time.Second
 
 // signer is what signs checkpoints; nil where no signing key is named.
-func (a *app) signer(e *rotation.Engine) (*audit.Signer, error) {
+func (a *app) signer(ctx context.Context, e *rotation.Engine) (*audit.Signer, error) {
 	file := first(a.flags.signingKey, a.cfg.SigningKey)
 	if file == "" {
 		e.Log.Warn("no signing key: no API, no roles, and the audit log is not sequenced here")
 		return nil, nil
 	}
-	return audit.OpenOrCreateSigner(file, signerName)
+	s, err := openSigner(ctx, e.Control, file, signerName)
+	if err == nil {
+		_, err = fmt.Fprintf(a.stderr, "verifier key of the audit log: %s\n", s.VerifierKey())
+	}
+	return s, err
 }
 
 // attachAPI gives the pages their API, and starts the sequencer, where there is a
@@ -35,7 +40,7 @@ func (a *app) attachAPI(ctx context.Context, e *rotation.Engine, signer *audit.S
 	if err != nil {
 		return err
 	}
-	ao, err := a.accessOptions(&keyroom{control: e.Control, audit: e.Audit})
+	ao, err := a.accessOptions(ctx, &keyroom{control: e.Control, audit: e.Audit})
 	if err != nil {
 		return err
 	}
@@ -61,7 +66,6 @@ func (a *app) startSequencer(ctx context.Context, e *rotation.Engine, signer *au
 		}
 		so.Shippers = append(so.Shippers, s)
 	}
-	e.Log.Info("audit log is sequenced here", "verifier_key", signer.VerifierKey())
 	go func() {
 		_ = audit.NewSequencer(so).Run(ctx, foldEvery, func(err error) {
 			e.Log.Warn("audit log was not sequenced", "error", err)
