@@ -436,7 +436,7 @@ func (l *spekeLab) pushed(t *testing.T, ctx context.Context, kids map[string][]s
 	t.Helper()
 	all := l.service.asked()
 	if len(all) != len(kids) {
-		t.Errorf("%d documents for %d assets", len(all), len(kids))
+		t.Fatalf("%d documents for %d assets", len(all), len(kids))
 	}
 	for _, x := range all {
 		if len(x.keys) != len(kids[x.content]) {
