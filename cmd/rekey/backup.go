@@ -133,16 +133,12 @@ func writeWhole(name string, write func(io.Writer) error) error {
 	}
 	w := bufio.NewWriter(f)
 	if err = write(w); err == nil {
-		err = w.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
+		err = errors.Join(w.Flush(), f.Sync())
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		_ = os.Remove(name)
-		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return nil
+	return err
 }
 
 // shareFlags say where shares come from: holders' private keys that are here, or
