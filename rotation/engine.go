@@ -22,8 +22,9 @@ var (
 	// ErrUnknown: no asset is known to depend on the key, and there are assets
 	// of which the keys are not known.
 	ErrUnknown = errors.New("nothing is known to depend on that key")
-	// ErrNoHandover: CENC keys change and nobody is named to receive them.
-	ErrNoHandover = errors.New("no hand-over configured for new CENC keys")
+	// ErrNoHandover: keys that a key server has change, and nobody is named to
+	// receive them.
+	ErrNoHandover = errors.New("no hand-over configured for new keys that players ask a server for")
 	// ErrPlanning: the rotation died while it was planned; it touched nothing.
 	ErrPlanning = errors.New("planning did not finish")
 	// ErrLeased: somebody else drives the rotation.

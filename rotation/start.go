@@ -278,9 +278,13 @@ func (e *Engine) checkHandover(plans []*journal.Plan) error {
 	}
 	for _, p := range plans {
 		for _, k := range p.Keys {
-			if p.Refusal == nil && !k.Published() && !e.fromService(p, k) {
-				return fmt.Errorf("asset %s: %w", p.Asset, ErrNoHandover)
+			if p.Refusal != nil || k.Published() || e.fromService(p, k) {
+				continue
 			}
+			if e.KeySource != nil {
+				return fmt.Errorf("asset %s: %w: a key service makes no HLS AES-128 keys, and %s is one: name a hand-over beside it", p.Asset, ErrNoHandover, k.OldKID)
+			}
+			return fmt.Errorf("asset %s: %w", p.Asset, ErrNoHandover)
 		}
 	}
 	return nil
