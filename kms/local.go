@@ -58,6 +58,9 @@ type Local struct {
 	o    LocalOptions
 	mu   sync.Mutex
 	open map[string]cipher.AEAD // by KEK id
+	// opening is held while a file is opened: a passphrase is asked for once, and
+	// never by two at the same terminal.
+	opening sync.Mutex
 }
 
 // NewLocal opens no file and makes none.
@@ -125,10 +128,12 @@ func (l *Local) use(kek string) (cipher.AEAD, error) {
 	if d.State != KEKEnabled {
 		return nil, fmt.Errorf("%w: %s is %s", ErrDisabled, kek, d.State)
 	}
-	l.mu.Lock()
-	aead, ok := l.open[kek]
-	l.mu.Unlock()
-	if ok {
+	if aead, ok := l.opened(kek); ok {
+		return aead, nil
+	}
+	l.opening.Lock()
+	defer l.opening.Unlock()
+	if aead, ok := l.opened(kek); ok {
 		return aead, nil
 	}
 	m, err := l.read(file)
@@ -139,9 +144,15 @@ func (l *Local) use(kek string) (cipher.AEAD, error) {
 	if _, err := l.keep(m); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDenied, err)
 	}
+	aead, _ := l.opened(kek)
+	return aead, nil
+}
+
+func (l *Local) opened(kek string) (cipher.AEAD, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.open[kek], nil
+	aead, ok := l.open[kek]
+	return aead, ok
 }
 
 // Wrap encrypts k for kid. Each call gives other bytes.
