@@ -23,7 +23,6 @@ const (
 	movieVideo  = "6d6f766965000000a1b2c3d4e5f60718"
 	sharedAudio = "736861726564000092a4b6c8dae1f305"
 	shortVideo  = "73686f727400000013579bdf02468ace"
-	otherVideo  = "6f746865720000000f1e2d3c4b5a6978"
 )
 
 // machine is one installation: a folder with a rekey.yaml, a control prefix and a

@@ -177,12 +177,15 @@ func TestNothingRevived(t *testing.T) {
 	ctx := bounded(t)
 	b := readBook(t)
 	m := newMachine(t, library(t))
-	m.mustWith(t, ctx, string(fixtures.Keys()), "keys", "import", "-")
+	unused := strings.Repeat("ab", 16) // no asset depends on it
+	m.mustWith(t, ctx, string(fixtures.Keys())+unused+":0123456789abcdeffedcba9876543210\n", "keys", "import", "-")
+	m.must(t, ctx, "scan")
 	otp := b.backedUp(t, ctx, m)
-	for kid, state := range map[string]string{movieVideo: "suspended", sharedAudio: "deactivated", shortVideo: "compromised", otherVideo: "deactivated"} {
+	for kid, state := range map[string]string{movieVideo: "suspended", sharedAudio: "deactivated", shortVideo: "compromised", unused: "deactivated"} {
 		m.must(t, ctx, "keys", "state", kid, state, "--reason", "test")
 	}
-	m.must(t, ctx, "keys", "destroy", otherVideo, "--reason", "test")
+	m.must(t, ctx, "scan")
+	m.must(t, ctx, "keys", "destroy", unused, "--reason", "test")
 	states := m.states(t, ctx)
 	restore := append([]string{"keys", "restore", "keys.backup", "--reason", "test", "--json"}, strings.Fields(byKeys)...)
 	was := m.store(t)
@@ -202,7 +205,7 @@ func TestNothingRevived(t *testing.T) {
 		t.Errorf("over records that were lost: %+v", got)
 	}
 	m.wantStates(t, ctx, states)
-	a := m.try(t, ctx, "", "keys", "export", otherVideo, "--reveal", "--reason", "test", "--json")
+	a := m.try(t, ctx, "", "keys", "export", unused, "--reveal", "--reason", "test", "--json")
 	wantRefusal(t, "export of a destroyed key", a, 1, "forbidden")
 }
 

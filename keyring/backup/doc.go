@@ -71,10 +71,13 @@
 //
 // # FIPS 140
 //
-// All of it runs under GODEBUG=fips140=only. Encryption, derivation, HPKE and the
-// code are the Go Cryptographic Module's; Shamir's scheme is no approved function
-// of any module, and circl computes it with math/big, not in constant time, on
-// the machine that makes or restores a backup.
+// All of it runs under GODEBUG=fips140=only with the module that Go ships by
+// default. In a build with GOFIPS140=v1.0.0 it does not, and says so: that
+// module knows HPKE's nonces as arbitrary ones only. There it runs under
+// fips140=on. Encryption, derivation, HPKE and the code are the Go Cryptographic
+// Module's; Shamir's scheme is no approved function of any module, and circl
+// computes it with math/big, not in constant time, on the machine that makes or
+// restores a backup.
 //
 // Specifications: RFC 9180 (HPKE), RFC 6238 and RFC 4226 (TOTP, HOTP), RFC 5869
 // (HKDF), NIST SP 800-38D §8.2.2 (random 96-bit nonces), Shamir 1979, Feldman
