@@ -3,6 +3,8 @@ package keyring
 import (
 	"errors"
 	"fmt"
+
+	"github.com/seed-6133abe0/rekey/kms"
 )
 
 // The classes of this package's errors. What the store, the audit log or the
@@ -17,8 +19,9 @@ var (
 	// ErrWeak: a value that no generator gives: all zero, one byte repeated, the
 	// KID itself, or one that stands under another KID.
 	ErrWeak = errors.New("key is a known-weak value")
-	// ErrKEKInUse: disabling the KEK would make keys unreadable.
-	ErrKEKInUse = errors.New("KEK is in use")
+	// ErrKEKInUse: disabling the KEK would make keys unreadable, of this control
+	// store or of another.
+	ErrKEKInUse = kms.ErrInUse
 	// ErrContended: others kept changing the record, or the store kept failing.
 	// Call again: what was done already is found done.
 	ErrContended = errors.New("key record is contended")

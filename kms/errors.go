@@ -18,6 +18,8 @@ var (
 	// ErrMismatch: the wrapped key does not belong to this KID and KEK, or was
 	// changed since it was wrapped. Which of them cannot be told.
 	ErrMismatch = errors.New("wrapped key does not belong to this KID and KEK")
+	// ErrInUse: others need the KEK, or may.
+	ErrInUse = errors.New("KEK is in use")
 	// ErrExists: the name is another KEK's.
 	ErrExists = errors.New("KEK name is taken")
 	// ErrMasterFile: the file does not hold a master key that may be used.

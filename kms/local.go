@@ -35,13 +35,17 @@ const (
 
 // LocalOptions set up a Local.
 type LocalOptions struct {
-	// Path is the file of the first master key. Others that Create makes, and
-	// the states of all, lie beside it in the folder Path + ".d".
+	// Path is the file of the first master key. Others that Create makes, the
+	// states of all, and who uses them, lie beside it in the folder Path + ".d".
 	Path string
 	// Passphrase, if set, is asked for what the files are sealed under; fresh
 	// says that a new one is being chosen. The bytes are cleared after use. Zero:
 	// new files are not sealed, and sealed ones do not open.
 	Passphrase func(file string, fresh bool) ([]byte, error)
+	// Store names the control store whose keys are wrapped here, for all who share
+	// the files: a KEK that another store uses is not switched off. Zero: nothing
+	// is noted.
+	Store string
 	// DestroyAfter is the time from ScheduleDestruction to the end. Zero: 7 days.
 	DestroyAfter time.Duration
 	// Clock tells when a destruction is due. Zero: the system's.
@@ -119,11 +123,20 @@ func (l *Local) keep(m *master) (kek string, err error) {
 	return kek, nil
 }
 
-// use is the wrap key of a KEK that is enabled.
-func (l *Local) use(kek string) (cipher.AEAD, error) {
+// use is the wrap key of a KEK that is enabled, and notes who uses it. To open
+// what is wrapped goes before that, where it cannot be noted.
+func (l *Local) use(kek string, wrap bool) (cipher.AEAD, error) {
 	d, file, err := l.look(kek)
 	if err != nil {
 		return nil, err
+	}
+	switch fresh, err := l.note(kek); {
+	case err != nil && wrap && !notNotable(err):
+		return nil, fmt.Errorf("%w: note the use of %s: %w", ErrUnavailable, kek, err)
+	case fresh: // it may have been switched off since, for want of users
+		if d, file, err = l.look(kek); err != nil {
+			return nil, err
+		}
 	}
 	if d.State != KEKEnabled {
 		return nil, fmt.Errorf("%w: %s is %s", ErrDisabled, kek, d.State)
@@ -163,7 +176,7 @@ func (l *Local) Wrap(ctx context.Context, kek string, kid key.KID, k key.Content
 	if k.IsZero() {
 		return nil, fmt.Errorf("wrap key %s: %w: no key given", kid, ErrDenied)
 	}
-	aead, err := l.use(kek)
+	aead, err := l.use(kek, true)
 	if err != nil {
 		return nil, fmt.Errorf("wrap key %s: %w", kid, err)
 	}
@@ -179,7 +192,7 @@ func (l *Local) Unwrap(ctx context.Context, kek string, kid key.KID, wrapped []b
 	if err := ctx.Err(); err != nil {
 		return key.ContentKey{}, fmt.Errorf("unwrap key %s: %w", kid, err)
 	}
-	aead, err := l.use(kek)
+	aead, err := l.use(kek, false)
 	if err != nil {
 		return key.ContentKey{}, fmt.Errorf("unwrap key %s: %w", kid, err)
 	}

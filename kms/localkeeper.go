@@ -51,7 +51,11 @@ func (l *Local) Create(ctx context.Context, name string) (string, error) {
 		return "", fmt.Errorf("create local KEK %s: %w", name, err)
 	}
 	if !made {
-		return "", fmt.Errorf("create local KEK: %w: %s", ErrExists, name)
+		is := name
+		if id, _, err := headID(file); err == nil {
+			is += " is " + id
+		}
+		return "", fmt.Errorf("create local KEK: %w: %s", ErrExists, is)
 	}
 	m, err := l.read(file)
 	if err != nil {
@@ -95,17 +99,41 @@ func (l *Local) change(ctx context.Context, verb, kek string, to localState) err
 		return fmt.Errorf("%s KEK %s: %w", verb, kek, err)
 	}
 	d, _, err := l.look(kek)
-	if err == nil && d.State == KEKDestroyed {
+	to.KEK = kek
+	switch {
+	case err != nil:
+	case d.State == KEKDestroyed:
 		err = fmt.Errorf("%w: %s is destroyed", ErrDisabled, kek)
-	}
-	if err == nil && !(d.State == KEKPending && to.State == KEKDisabled) {
-		to.KEK = kek
-		err = l.writeState(to)
+	case to.State == KEKEnabled:
+		if _, err = l.note(kek); err == nil {
+			err = l.writeState(to)
+		}
+	case to.State == KEKPending || d.State == KEKEnabled:
+		err = l.switchOff(d, to)
 	}
 	if err != nil {
 		return fmt.Errorf("%s KEK: %w", verb, err)
 	}
 	return nil
+}
+
+// switchOff leaves a KEK as it is that other control stores use. This one does
+// not any more, whoever may call Disable says: it is forgotten either way, so that
+// the last of several stores can switch off what they shared.
+func (l *Local) switchOff(d Description, to localState) error {
+	err := l.unused(to.KEK)
+	if err == nil {
+		if err = l.writeState(to); err != nil {
+			return err
+		}
+		if err = l.unused(to.KEK); err != nil { // came in between
+			err = errors.Join(err, l.writeState(localState{KEK: to.KEK, State: d.State, Due: d.Destroys}))
+		}
+	}
+	if err == nil || to.State == KEKDisabled {
+		err = errors.Join(err, l.forget(to.KEK))
+	}
+	return err
 }
 
 // look finds a KEK's file and state, and destroys what is due.
@@ -125,7 +153,7 @@ func (l *Local) look(kek string) (Description, string, error) {
 	if err != nil {
 		return Description{}, "", err
 	}
-	d.Name, d.Created = primaryName, created
+	d.Name, d.Created, d.File = primaryName, created, file
 	if file != l.o.Path {
 		d.Name = strings.TrimSuffix(filepath.Base(file), keySuffix)
 	}
@@ -151,7 +179,7 @@ func (l *Local) destroy(d Description, file string) (Description, string, error)
 	if err != nil {
 		return Description{}, "", fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	d.State = KEKDestroyed
+	d.State, d.File = KEKDestroyed, ""
 	return d, "", nil
 }
 

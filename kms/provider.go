@@ -32,12 +32,14 @@ type Keeper interface {
 	Describe(ctx context.Context, kek string) (Description, error)
 	// Disable switches a KEK off. It waits until a use was seen refused: nil says
 	// that it is off, and ErrUnavailable that this could not be seen. Again is no
-	// error, and a destruction that is scheduled stays so.
+	// error, and a destruction that is scheduled stays so. Where the service can
+	// tell that others use the KEK it is ErrInUse; most cannot.
 	Disable(ctx context.Context, kek string) error
 	// Enable switches a KEK on, and calls back a destruction that was scheduled.
 	// It waits until a use works. Again is no error.
 	Enable(ctx context.Context, kek string) error
-	// ScheduleDestruction switches a KEK off, to be destroyed at due.
+	// ScheduleDestruction switches a KEK off, to be destroyed at due; ErrInUse as
+	// of Disable.
 	ScheduleDestruction(ctx context.Context, kek string) (due time.Time, err error)
 }
 
@@ -65,6 +67,7 @@ type Description struct {
 	State    KEKState  `json:"state"`
 	Created  time.Time `json:"created,omitzero"`
 	Destroys time.Time `json:"destroys,omitzero"` // zero: not scheduled
+	File     string    `json:"file,omitempty"`    // of a local KEK: where its master key is
 }
 
 // Scheme is the part of a KEK id that names its provider, up to the colon; ""

@@ -1,0 +1,170 @@
+package kms_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/kms"
+)
+
+// sharing are the providers of control stores that share their master keys.
+func sharing(t *testing.T, stores ...string) (string, []*kms.Local) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "master")
+	kek := primary(t, path)
+	out := make([]*kms.Local, len(stores))
+	for i, s := range stores {
+		out[i] = kms.NewLocal(kms.LocalOptions{Path: path, Store: s})
+	}
+	return kek, out
+}
+
+func wrapped(t *testing.T, l *kms.Local, kek string) (key.KID, []byte) {
+	t.Helper()
+	kid := key.NewKID()
+	w, err := l.Wrap(t.Context(), kek, kid, key.NewContentKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kid, w
+}
+
+func wantKEKState(t *testing.T, l *kms.Local, kek string, want kms.KEKState) {
+	t.Helper()
+	if d, err := l.Describe(t.Context(), kek); err != nil || d.State != want {
+		t.Errorf("%s is %s, %v; want %s", kek, d.State, err, want)
+	}
+}
+
+// TestLocalShared: a KEK that another control store wraps under stays on, whoever
+// asks; the last of them switches it off.
+func TestLocalShared(t *testing.T) {
+	kek, l := sharing(t, "/srv/a-control", "/srv/b-control")
+	a, b := l[0], l[1]
+	wrapped(t, a, kek)
+	kid, w := wrapped(t, b, kek)
+	for name, f := range map[string]func() error{
+		"Disable": func() error { return a.Disable(t.Context(), kek) },
+		"ScheduleDestruction": func() error {
+			_, err := a.ScheduleDestruction(t.Context(), kek)
+			return err
+		},
+	} {
+		if err := f(); !errors.Is(err, kms.ErrInUse) || !strings.Contains(err.Error(), "/srv/b-control") || strings.Contains(err.Error(), "/srv/a-control") {
+			t.Errorf("%s: %v, want ErrInUse of /srv/b-control alone", name, err)
+		}
+		wantKEKState(t, a, kek, kms.KEKEnabled)
+	}
+	if _, err := b.Unwrap(t.Context(), kek, kid, w); err != nil {
+		t.Errorf("Unwrap for the other store: %v", err)
+	}
+	// The one has gone elsewhere, as it said: now the other is alone.
+	if err := b.Disable(t.Context(), kek); err != nil {
+		t.Errorf("Disable by the last one: %v", err)
+	}
+	if _, err := a.ScheduleDestruction(t.Context(), kek); err != nil {
+		t.Errorf("ScheduleDestruction of what nobody uses: %v", err)
+	}
+	// Who switches it on wants it, and so does who tried to use it in vain.
+	if err := a.Enable(t.Context(), kek); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Disable(t.Context(), kek); !errors.Is(err, kms.ErrInUse) || !strings.Contains(err.Error(), "/srv/a-control") {
+		t.Errorf("Disable of what another switched on: %v, want ErrInUse", err)
+	}
+	if err := a.Disable(t.Context(), kek); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Unwrap(t.Context(), kek, kid, w); !errors.Is(err, kms.ErrDisabled) {
+		t.Errorf("Unwrap: %v, want ErrDisabled", err)
+	}
+	if _, err := a.ScheduleDestruction(t.Context(), kek); !errors.Is(err, kms.ErrInUse) {
+		t.Errorf("ScheduleDestruction of what another asked for: %v, want ErrInUse", err)
+	}
+}
+
+// TestLocalSharedNote: a note that does not read keeps the KEK on, one that is
+// removed does not.
+func TestLocalSharedNote(t *testing.T) {
+	kek, l := sharing(t, "/srv/a-control", "/srv/gone-control")
+	wrapped(t, l[1], kek)
+	note := noteOf(t, l[1])
+	for _, body := range []string{"", "{", "{}"} {
+		if err := os.WriteFile(note, []byte(body), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := l[0].Disable(t.Context(), kek); !errors.Is(err, kms.ErrInUse) || !strings.Contains(err.Error(), note) {
+			t.Errorf("Disable beside note %q: %v, want ErrInUse and the file", body, err)
+		}
+	}
+	if err := os.Remove(note); err != nil {
+		t.Fatal(err)
+	}
+	if err := l[0].Disable(t.Context(), kek); err != nil {
+		t.Errorf("Disable: %v", err)
+	}
+}
+
+// TestLocalSharedRace: of one who wraps for the first time and one who switches
+// off at once, never both succeed.
+func TestLocalSharedRace(t *testing.T) {
+	kek, l := sharing(t, "/srv/a-control", "/srv/b-control")
+	for range 50 {
+		w := make(chan error, 1)
+		go func() {
+			_, err := l[1].Wrap(t.Context(), kek, key.NewKID(), key.NewContentKey())
+			w <- err
+		}()
+		off := l[0].Disable(t.Context(), kek)
+		if err := <-w; err == nil && off == nil {
+			// Wrapped first and not seen, or seen and not refused.
+			t.Fatal("wrapped under a KEK that was switched off meanwhile")
+		} else if err != nil && !errors.Is(err, kms.ErrDisabled) || off != nil && !errors.Is(off, kms.ErrInUse) {
+			t.Fatalf("Wrap: %v, Disable: %v", err, off)
+		}
+		if err := l[1].Enable(t.Context(), kek); err != nil {
+			t.Fatal(err)
+		}
+		if err := l[1].Disable(t.Context(), kek); err != nil { // forgets it
+			t.Fatal(err)
+		}
+		if err := l[1].Enable(t.Context(), kek); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(noteOf(t, l[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// noteOf is the only note beside the master keys.
+func noteOf(t *testing.T, l *kms.Local) string {
+	t.Helper()
+	notes, err := filepath.Glob(strings.TrimPrefix(l.String(), "local:") + ".d/*.used-by-*")
+	if err != nil || len(notes) != 1 {
+		t.Fatalf("notes %q, %v; want one", notes, err)
+	}
+	return notes[0]
+}
+
+// TestLocalUnnotable: where it cannot be noted who uses a KEK, keys are opened as
+// ever, and nothing new is wrapped.
+func TestLocalUnnotable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "master")
+	kek := primary(t, path)
+	kid, w := wrapped(t, kms.NewLocal(kms.LocalOptions{Path: path}), kek)
+	if err := os.Symlink("nowhere", path+".d"); err != nil {
+		t.Fatal(err)
+	}
+	l := kms.NewLocal(kms.LocalOptions{Path: path, Store: "/srv/a-control"})
+	if _, err := l.Unwrap(t.Context(), kek, kid, w); err != nil {
+		t.Errorf("Unwrap: %v", err)
+	}
+	if _, err := l.Wrap(t.Context(), kek, kid, key.NewContentKey()); !errors.Is(err, kms.ErrUnavailable) {
+		t.Errorf("Wrap: %v, want ErrUnavailable", err)
+	}
+}
