@@ -59,7 +59,6 @@ type lab struct {
 	media, control   store.Store
 	mediaURL, ctlURL string
 	redis            string // "": in the process
-	first            string // the KEK of kms: kek
 	mu               sync.Mutex
 	said             []string // everything that was printed, and the config
 }

@@ -113,11 +113,13 @@ func (r refused) Error() string { return fmt.Sprint(r.status, r.errors) }
 
 func bad(format string, a ...any) error { return refused{400, []string{fmt.Sprintf(format, a...)}} }
 
-var (
-	forbidden    = refused{403, []string{"1 error occurred:\n\t* permission denied\n\n"}}
-	unsupported  = refused{405, []string{"1 error occurred:\n\t* unsupported operation\n\n"}}
-	nothingThere = refused{404, []string{}}
-)
+func forbidden() error { return refused{403, []string{"1 error occurred:\n\t* permission denied\n\n"}} }
+
+func unsupported() error {
+	return refused{405, []string{"1 error occurred:\n\t* unsupported operation\n\n"}}
+}
+
+func nothingThere() error { return refused{404, []string{}} }
 
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
@@ -193,7 +195,7 @@ func (s *Service) serve(r *http.Request, path string) (map[string]any, error) {
 	if s.Policy != nil {
 		rule, ok := s.Policy(capability, path, params)
 		if !ok {
-			return nil, forbidden
+			return nil, forbidden()
 		}
 		call.Rule = rule
 	}
@@ -218,7 +220,7 @@ func (s *Service) capability(method, path string) (string, error) {
 		}
 		return "update", nil
 	}
-	return "", unsupported
+	return "", unsupported()
 }
 
 // documented refuses parameters that are not, or are of another type.
@@ -252,7 +254,7 @@ func (s *Service) login(r *http.Request, params map[string]any) (map[string]any,
 		return nil, err
 	}
 	if r.Method != http.MethodPut && r.Method != http.MethodPost {
-		return nil, unsupported
+		return nil, unsupported()
 	}
 	if params["role_id"] != s.RoleID || params["secret_id"] != s.SecretID {
 		return nil, bad("invalid role or secret ID")

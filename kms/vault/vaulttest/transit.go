@@ -69,7 +69,7 @@ func (s *Service) transit(capability, path string, params map[string]any) (map[s
 	switch what := parts[0] + "/" + strings.Join(parts[2:], ""); {
 	case what == "keys/" && capability == "read":
 		if s.Keys[name] == nil {
-			return nil, nothingThere
+			return nil, nothingThere()
 		}
 		return s.Keys[name].describe(name), nil
 	case what == "keys/" && writes:
@@ -85,7 +85,7 @@ func (s *Service) transit(capability, path string, params map[string]any) (map[s
 	case what == "decrypt/" && writes:
 		return s.decrypt(name, params)
 	case slices.Contains([]string{"keys/", "keys/config", "keys/rotate", "encrypt/", "decrypt/"}, what):
-		return nil, unsupported
+		return nil, unsupported()
 	}
 	return nil, refused{404, []string{"unsupported path"}}
 }
