@@ -76,14 +76,20 @@ func decodeChoices(b []byte) (choices, error) {
 }
 
 func (r *Ring) firstKEK(ctx context.Context) error {
-	if r.o.KEK == "" {
+	kek, err := r.o.KEK, error(nil)
+	if kek == "" && r.o.FirstKEK != nil {
+		if kek, err = r.o.FirstKEK(ctx); err != nil {
+			return err
+		}
+	}
+	if kek == "" {
 		return fmt.Errorf("%w: the control store names no KEK, and none is configured", ErrNotFound)
 	}
-	e := audit.Record{Action: audit.KEKCreate, Object: r.o.KEK, Reason: "first KEK of this store"}
+	e := audit.Record{Action: audit.KEKCreate, Object: kek, Reason: "first KEK of this store"}
 	if err := r.allow(ctx, e); err != nil {
 		return err
 	}
-	body, err := r.encodeChoices(choices{}, r.o.KEK, "first")
+	body, err := r.encodeChoices(choices{}, kek, "first")
 	if err != nil {
 		return err
 	}

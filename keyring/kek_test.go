@@ -110,6 +110,28 @@ func TestNoKEK(t *testing.T) {
 	}
 }
 
+// TestFirstKEK is asked for once, where the store names no KEK, and never where
+// it does.
+func TestFirstKEK(t *testing.T) {
+	b := newBench(t)
+	o, asked := b.o, 0
+	o.KEK = ""
+	o.FirstKEK = func(context.Context) (string, error) { asked++; return b.kek, nil }
+	for i, want := range []int{0, 1, 1} {
+		if i == 1 {
+			b.forget(t, kekName)
+		}
+		if kek, err := New(o).KEK(t.Context()); err != nil || kek != b.kek || asked != want {
+			t.Errorf("KEK: %q, %v, asked %d times, want %d", kek, err, asked, want)
+		}
+	}
+	b.forget(t, kekName)
+	o.FirstKEK = func(context.Context) (string, error) { return "", kms.ErrMasterFile }
+	if _, err := New(o).KEK(t.Context()); !errors.Is(err, kms.ErrMasterFile) {
+		t.Errorf("KEK: %v, want what kept it from being made", err)
+	}
+}
+
 // switches watches a KEK being switched.
 type switches struct {
 	*kms.Local

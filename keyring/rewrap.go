@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/key"
-	"github.com/seed-6133abe0/rekey/store"
 )
 
 // Rewrapped counts what RewrapAll came to.
@@ -17,6 +15,8 @@ type Rewrapped struct {
 	Keys    int    `json:"keys"`    // records that are under it now
 	Moved   int    `json:"moved"`   // of them, those that this run wrapped
 	Secrets int    `json:"secrets"` // other secrets, such as MAC keys of rotations
+	// Left are the objects that cannot be read, where they are to be left.
+	Left []string `json:"left,omitempty"`
 }
 
 // RewrapAll wraps every record and secret that is under another KEK under the one
@@ -26,7 +26,7 @@ type Rewrapped struct {
 // found nothing left; ErrContended if others kept wrapping under another KEK.
 //
 // What cannot be read or moved does not keep the rest where it is: it is in the
-// error, after all else was moved.
+// error, after all else was moved; see also WithoutUnreadable.
 //
 // seen, if not nil, hears of each record or secret that is settled.
 func (r *Ring) RewrapAll(ctx context.Context, reason string, seen func()) (Rewrapped, error) {
@@ -76,11 +76,12 @@ func (p *pass) run(ctx context.Context) (err error) {
 		moved := 0
 		switch {
 		case err != nil:
+			err = p.leave(ctx, "", err)
 		case rec.State == Destroyed: // has nothing to move
 			continue
 		case rec.KEK != p.count.KEK:
 			if moved, err = p.ring.rewrapKey(ctx, rec.KID, p.reason, key.ContentKey{}); err != nil {
-				err = fmt.Errorf("key %s: %w", rec.KID, err)
+				err = p.leave(ctx, objectName(rec.KID), fmt.Errorf("key %s: %w", rec.KID, err))
 			}
 		}
 		if p.settle(ctx, &p.count.Keys, moved, err) {
@@ -91,7 +92,7 @@ func (p *pass) run(ctx context.Context) (err error) {
 		moved := 0
 		if err == nil {
 			if moved, err = p.ring.rewrapSecret(ctx, info.Key, p.reason, key.ContentKey{}); err != nil {
-				err = fmt.Errorf("secret %s: %w", info.Key, err)
+				err = p.leave(ctx, info.Key, fmt.Errorf("secret %s: %w", info.Key, err))
 			}
 		}
 		if p.settle(ctx, &p.count.Secrets, moved, err) {
@@ -104,6 +105,9 @@ func (p *pass) run(ctx context.Context) (err error) {
 // settle counts what became of one record or secret; stop: enough has failed.
 func (p *pass) settle(ctx context.Context, n *int, moved int, err error) (stop bool) {
 	p.count.Moved += moved
+	if errors.Is(err, errLeft) {
+		return false
+	}
 	if err != nil {
 		p.failed = append(p.failed, err)
 		return ctx.Err() != nil || len(p.failed) == maxFailed
@@ -176,88 +180,4 @@ func follow(ctx context.Context, move func() (there bool, err error)) (moved int
 			return moved, err
 		}
 	}
-}
-
-// UnderKEK counts the records and secrets that are under a KEK, those that
-// cannot be read among them: they may be.
-func (r *Ring) UnderKEK(ctx context.Context, kek string) (n int, err error) {
-	for rec, err := range r.List(ctx) {
-		switch {
-		case errors.Is(err, ErrCorrupt) || err == nil && rec.KEK == kek && rec.State != Destroyed:
-			n++
-		case err != nil:
-			return n, err
-		}
-	}
-	for info, err := range r.o.Store.List(ctx, secretPrefix) {
-		if err != nil {
-			return n, fmt.Errorf("list secrets: %w", err)
-		}
-		s, _, err := r.readSecret(ctx, info.Key)
-		switch {
-		case errors.Is(err, ErrCorrupt) || err == nil && s.KEK == kek:
-			n++
-		case err != nil && !errors.Is(err, store.ErrNotFound):
-			return n, err
-		}
-	}
-	return n, nil
-}
-
-// Switch turns KEKs off and on. The providers of package kms do.
-type Switch interface {
-	// Disable returns nil once no use of the KEK works.
-	Disable(ctx context.Context, kek string) error
-	// Enable returns nil once a use works.
-	Enable(ctx context.Context, kek string) error
-}
-
-// enableTime bounds how long a KEK is tried to be switched on again.
-const enableTime = 5 * time.Minute
-
-// DisableKEK switches off a KEK that nothing is under any more; else, and for the
-// one in use, it is ErrKEKInUse: what is under a disabled KEK can be read by
-// nobody, and media under it is lost for good when it is destroyed. After it is
-// off the store is looked through again; if something came in meanwhile, or that
-// cannot be told, the KEK is switched on again, and the error says so.
-func (r *Ring) DisableKEK(ctx context.Context, s Switch, kek, reason string) error {
-	e := audit.Record{Action: audit.KEKDisable, Object: kek, Reason: reason}
-	if err := r.unused(ctx, kek); err != nil {
-		return r.refuse(ctx, e, fmt.Errorf("disable KEK: %w", err))
-	}
-	if err := r.allow(ctx, e); err != nil {
-		return err
-	}
-	if err := s.Disable(ctx, kek); err != nil {
-		return r.fail(ctx, e, fmt.Errorf("disable KEK: %w", err))
-	}
-	err := r.unused(ctx, kek)
-	if err == nil {
-		return nil
-	}
-	err = fmt.Errorf("disable KEK: %w", err)
-	// Also when ctx has ended: it must not stay off with keys under it.
-	again, cancel := context.WithTimeout(context.WithoutCancel(ctx), enableTime)
-	defer cancel()
-	if back := s.Enable(again, kek); back != nil {
-		err = fmt.Errorf("%w; and it could not be enabled again: %w", err, back)
-	} else {
-		err = fmt.Errorf("%w; it is enabled again: run kek rotate again", err)
-	}
-	return r.fail(ctx, e, err)
-}
-
-func (r *Ring) unused(ctx context.Context, kek string) error {
-	now, err := r.KEK(ctx)
-	if err != nil {
-		return err
-	}
-	if now == kek {
-		return fmt.Errorf("%w: %s is the one that new keys are wrapped under", ErrKEKInUse, kek)
-	}
-	n, err := r.UnderKEK(ctx, kek)
-	if err == nil && n > 0 {
-		err = fmt.Errorf("%w: %d keys and secrets are under %s, or cannot be read", ErrKEKInUse, n, kek)
-	}
-	return err
 }

@@ -41,7 +41,11 @@ type Options struct {
 	// KEK is the id of the KEK that keys are wrapped under where the control
 	// store names none yet. After that the control store's counts (see UseKEK).
 	KEK string
-	Log *audit.Log
+	// FirstKEK, where KEK is empty, says which that is, and may make it. It is not
+	// asked where the control store names one: a new KEK there would only hide that
+	// the right one is missing. Zero: there is none.
+	FirstKEK func(ctx context.Context) (string, error)
+	Log      *audit.Log
 	// Clock dates events.
 	Clock func() time.Time
 	// Rotations is asked before a compromised key is opened. Nil: none is.
@@ -58,6 +62,7 @@ type Options struct {
 type Ring struct {
 	o      Options
 	worker bool
+	leaves bool // see WithoutUnreadable
 	values *values
 	asker  Asker
 }

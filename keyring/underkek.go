@@ -1,0 +1,168 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/kms"
+	"github.com/seed-6133abe0/rekey/store"
+)
+
+// WithoutUnreadable is the ring for whoever has to be rid of a KEK though some
+// records or secrets do not read, or do not open: RewrapAll leaves them, and
+// DisableKEK and DestroyKEK go on, though they may be under that KEK. If they can
+// be mended, then only while it is there. Each is on the audit log by its name.
+// What keeps failing otherwise, and may pass, is an error all the same.
+func (r *Ring) WithoutUnreadable() *Ring {
+	other := *r
+	other.leaves = true
+	return &other
+}
+
+// under is what a KEK has under it.
+type under struct {
+	n          int      // records and secrets
+	unreadable []string // objects that may be, or are and do not open
+}
+
+// UnderKEK counts the records and secrets that are under a KEK, those that
+// cannot be read among them: they may be.
+func (r *Ring) UnderKEK(ctx context.Context, kek string) (n int, err error) {
+	u, err := r.lookUnder(ctx, kek, nil)
+	return u.n + len(u.unreadable), err
+}
+
+// Unreadable names the records and secrets that cannot be read, and those under a
+// KEK that do not open.
+func (r *Ring) Unreadable(ctx context.Context, kek string) ([]string, error) {
+	u, err := r.WithoutUnreadable().lookUnder(ctx, kek, nil)
+	return u.unreadable, err
+}
+
+// lookUnder opens what is under a KEK if that may be left; known is what did not
+// open while the KEK was on.
+func (r *Ring) lookUnder(ctx context.Context, kek string, known []string) (u under, err error) {
+	for rec, err := range r.List(ctx) {
+		holds := err == nil && rec.KEK == kek && rec.State != Destroyed
+		name := objectName(rec.KID)
+		switch {
+		case holds && slices.Contains(known, name):
+			err = errLeft
+		case holds && r.leaves:
+			_, err = r.open(ctx, rec)
+		}
+		if err := u.add(name, holds, err); err != nil {
+			return u, err
+		}
+	}
+	for info, err := range r.o.Store.List(ctx, secretPrefix) {
+		if err != nil {
+			return u, fmt.Errorf("list secrets: %w", err)
+		}
+		s, _, err := r.readSecret(ctx, info.Key)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		holds := err == nil && s.KEK == kek
+		switch {
+		case holds && slices.Contains(known, info.Key):
+			err = errLeft
+		case holds && r.leaves:
+			_, err = r.openSecret(ctx, s)
+		}
+		if err := u.add(info.Key, holds, err); err != nil {
+			return u, err
+		}
+	}
+	return u, nil
+}
+
+// add counts one object; err is why it does not read or open.
+func (u *under) add(name string, holds bool, err error) error {
+	switch {
+	case err == nil && holds:
+		u.n++
+	case err == nil:
+	case unreadable(err):
+		u.unreadable = append(u.unreadable, objectOf(err, name))
+	case !holds:
+		return err
+	default:
+		return fmt.Errorf("open %s: %w", name, err)
+	}
+	return nil
+}
+
+// unreadable reports an error that does not pass with time: a record that does
+// not read, a wrapped key that was damaged, a KEK that is gone.
+func unreadable(err error) bool {
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, kms.ErrMismatch) || errors.Is(err, kms.ErrNotFound) || errors.Is(err, errLeft)
+}
+
+// objectOf is the object that an error names, or name.
+func objectOf(err error, name string) string {
+	if at, ok := errors.AsType[*Error](err); ok && at.Object != "" {
+		return at.Object
+	}
+	return name
+}
+
+// errLeft: it cannot be read, and is left.
+var errLeft = errors.New("left, since it cannot be read")
+
+// leave says of an error that it is to be left at that, where it is, and puts that
+// on record.
+func (p *pass) leave(ctx context.Context, name string, err error) error {
+	if !p.ring.leaves || !unreadable(err) {
+		return err
+	}
+	name = objectOf(err, name)
+	e := audit.Record{Action: audit.KeyRewrap, Object: name, Reason: "left where it is: " + err.Error()}
+	if err := p.ring.note(ctx, e, audit.Unchanged); err != nil {
+		return err
+	}
+	p.count.Left = append(p.count.Left, name)
+	return errLeft
+}
+
+// maxNamed bounds how many objects an error names.
+const maxNamed = 16
+
+// unused returns nil, with what was left out of account, or ErrKEKInUse. known is
+// what it returned while the KEK was on.
+func (r *Ring) unused(ctx context.Context, kek string, known []string) (left []string, err error) {
+	now, err := r.KEK(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if now == kek {
+		return nil, fmt.Errorf("%w: %s is the one that new keys are wrapped under", ErrKEKInUse, kek)
+	}
+	u, err := r.lookUnder(ctx, kek, known)
+	switch {
+	case err != nil:
+		return nil, err
+	case u.n == 0 && (r.leaves || len(u.unreadable) == 0):
+		return u.unreadable, nil
+	}
+	why := fmt.Sprintf("%d keys and secrets are under %s", u.n, kek)
+	if n := len(u.unreadable); n > 0 && !r.leaves {
+		why += fmt.Sprintf(", and %d that cannot be read may be (--without-unreadable leaves them): %s", n, strings.Join(u.unreadable[:min(n, maxNamed)], ", "))
+	}
+	return nil, fmt.Errorf("%w: %s", ErrKEKInUse, why)
+}
+
+// noteLeft puts on record what e is done without.
+func (r *Ring) noteLeft(ctx context.Context, e audit.Record, left []string) error {
+	for _, name := range left {
+		o := audit.Record{Action: e.Action, Object: name, Reason: "cannot be read, and is left to what becomes of " + e.Object}
+		if err := r.note(ctx, o, audit.Unchanged); err != nil {
+			return err
+		}
+	}
+	return nil
+}
