@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -90,15 +91,35 @@ func (a *app) kekCreateCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.flags.json {
-			return a.printJSON(map[string]string{"kek": kek})
-		}
-		_, err = fmt.Fprintln(a.stdout, kek)
-		return err
+		return a.printMade(ctx, k, kek)
 	}}
 	c.Flags().StringVar(&provider, "provider", "", "local, aws-kms, gcp-kms, vault or pkcs11 (default: that of the KEK in use)")
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit record")
 	return c
+}
+
+// printMade says which KEK was made, and to a person where.
+func (a *app) printMade(ctx context.Context, k *keyroom, kek string) error {
+	d, err := k.kms.Describe(ctx, kek)
+	if err != nil {
+		return err
+	}
+	if a.flags.json {
+		line := map[string]string{"kek": kek}
+		if d.File != "" {
+			line["file"] = d.File
+		}
+		return a.printJSON(line)
+	}
+	if _, err = fmt.Fprintln(a.stdout, kek); err == nil && d.File != "" {
+		_, err = fmt.Fprintln(a.stderr, whereMade(d))
+	}
+	return err
+}
+
+// whereMade says where a local KEK's master key is.
+func whereMade(d kms.Description) string {
+	return fmt.Sprintf("its master key is %s: back it up with the folder that it is in", d.File)
 }
 
 // createKEK makes a KEK with a provider, or with that of the KEK in use.
@@ -116,11 +137,14 @@ func (k *keyroom) createKEK(ctx context.Context, provider, name, reason string) 
 	}
 	kek, err := k.kms.Create(ctx, provider, name)
 	if err != nil {
+		if is, nameErr := k.ring.KEKNamed(ctx, provider, name); errors.Is(err, kms.ErrExists) && nameErr == nil {
+			err = fmt.Errorf("%w: it was made for this library: kek rotate --to %s", err, is)
+		}
 		e.Outcome, e.Reason = audit.Failed, err.Error()
 		return "", fmt.Errorf("create KEK: %w", joinRecord(err, k.audit.Append(ctx, e)))
 	}
 	e.Object, e.Outcome = kek, "done"
-	return kek, k.audit.Append(ctx, e)
+	return kek, errors.Join(k.ring.NameKEK(context.WithoutCancel(ctx), name, kek), k.audit.Append(ctx, e))
 }
 
 // joinRecord is an error, and that it is not on record where that failed.
@@ -131,108 +155,41 @@ func joinRecord(err, unrecorded error) error {
 	return err
 }
 
-func (a *app) kekRotateCommand() *cobra.Command {
-	var to, create, provider, reason string
-	var keep bool
-	c := &cobra.Command{Use: "rotate", Short: "Wrap every key under another KEK, then disable the old one",
-		Long: "Wraps every content key and secret under another KEK, opens each again and\ncompares, and then disables the KEKs that nothing is under any more. A run that\nwas broken off goes on when it is started again. If wrapped keys may have\nleaked along with the KEK, this is not enough: their media has to be rotated too.",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if (to == "") == (create == "") {
-				return usagef("kek rotate needs --to or --create, and not both")
-			}
-			return a.kekRotate(cmd.Context(), to, create, provider, reason, keep)
-		}}
-	f := c.Flags()
-	f.StringVar(&to, "to", "", "the id of the KEK to wrap under; the one in use finishes a run that was broken off")
-	f.StringVar(&create, "create", "", "make a KEK of this name and wrap under it")
-	f.StringVar(&provider, "provider", "", "with --create: local, aws-kms, gcp-kms, vault or pkcs11 (default: that of the KEK in use)")
-	f.StringVar(&reason, "reason", "", "why, for the audit record")
-	f.BoolVar(&keep, "keep-enabled", false, "leave the old KEKs enabled")
-	return c
-}
-
-// kekRotated is the --json shape of kek rotate.
-type kekRotated struct {
-	keyring.Rewrapped
-	Disabled []string `json:"disabled"`
-}
-
-func (a *app) kekRotate(ctx context.Context, to, create, provider, reason string, keep bool) error {
-	k, err := a.openKeys(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if create != "" {
-		if to, err = k.createKEK(ctx, provider, create, reason); err != nil {
-			return err
-		}
-	}
-	if err := k.ring.UseKEK(ctx, to, reason); err != nil {
-		return err
-	}
-	out := kekRotated{Disabled: []string{}}
-	if out.Rewrapped, err = k.ring.RewrapAll(ctx, reason, nil); err != nil {
-		return err
-	}
-	if !keep {
-		if out.Disabled, err = k.disableOthers(ctx, to, reason); err != nil {
-			return err
-		}
-	}
-	if a.flags.json {
-		return a.printJSON(out)
-	}
-	_, err = fmt.Fprintf(a.stdout, "%d keys and %d secrets are under %s, %d of them moved\n", out.Keys, out.Secrets, out.KEK, out.Moved)
-	for _, kek := range out.Disabled {
-		if err == nil {
-			_, err = fmt.Fprintf(a.stdout, "disabled %s\n", kek)
-		}
-	}
-	return err
-}
-
-// disableOthers switches off the KEKs that were in use before.
-func (k *keyroom) disableOthers(ctx context.Context, now, reason string) ([]string, error) {
-	choices, err := k.ring.KEKs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	off := []string{}
-	for _, c := range choices {
-		if c.KEK == now || slices.Contains(off, c.KEK) {
-			continue
-		}
-		d, err := k.kms.Describe(ctx, c.KEK)
-		if err != nil {
-			return off, fmt.Errorf("look at old KEK: %w", err)
-		}
-		if d.State != kms.KEKEnabled {
-			continue
-		}
-		if err := k.ring.DisableKEK(ctx, k.kms, c.KEK, reason); err != nil {
-			return off, err
-		}
-		off = append(off, c.KEK)
-	}
-	return off, nil
-}
-
 func (a *app) kekDisableCommand() *cobra.Command {
 	var reason string
+	var without bool
 	c := &cobra.Command{Use: "disable KEK", Short: "Switch a KEK off that nothing is wrapped under", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		k, err := a.openKeys(cmd.Context(), nil)
+		if strings.TrimSpace(reason) == "" {
+			return usagef("kek disable needs --reason")
+		}
+		ctx := cmd.Context()
+		k, err := a.openKeys(ctx, nil)
 		if err != nil {
 			return err
 		}
-		return k.ring.DisableKEK(cmd.Context(), k.kms, args[0], reason)
+		left, err := k.left(ctx, without, args[0])
+		if err != nil {
+			return err
+		}
+		if err := k.going(without).DisableKEK(ctx, k.kms, args[0], reason); err != nil {
+			return err
+		}
+		if a.flags.json {
+			return a.printJSON(map[string]any{"kek": args[0], "left": left})
+		}
+		return a.printOff("disabled "+a.lookedAt(args[0]), left)
 	}}
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit record")
+	addWithout(c, &without)
 	return c
 }
 
 func (a *app) kekEnableCommand() *cobra.Command {
 	var reason string
 	c := &cobra.Command{Use: "enable KEK", Short: "Switch a KEK on again, and call back its destruction", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		if strings.TrimSpace(reason) == "" {
+			return usagef("kek enable needs --reason")
+		}
 		ctx := cmd.Context()
 		k, err := a.openKeys(ctx, nil)
 		if err != nil {
@@ -252,8 +209,25 @@ func (a *app) kekEnableCommand() *cobra.Command {
 	return c
 }
 
+// left names what cannot be read and will be left.
+func (k *keyroom) left(ctx context.Context, without bool, kek string) ([]string, error) {
+	if !without {
+		return []string{}, nil
+	}
+	return k.ring.Unreadable(ctx, kek)
+}
+
+func (a *app) printOff(line string, left []string) error {
+	for _, name := range left {
+		line += "\nleft, since it cannot be read: " + name
+	}
+	_, err := fmt.Fprintln(a.stdout, line)
+	return err
+}
+
 func (a *app) kekDestroyCommand() *cobra.Command {
 	var reason, request string
+	var without bool
 	c := &cobra.Command{
 		Use: "destroy KEK", Short: "Schedule the end of a KEK that nothing is wrapped under", Args: cobra.ExactArgs(1),
 		Long: "Switches the KEK off at once and has its provider destroy it after its delay, until\nwhen kek enable calls it back. Where roles are in force a second person has to\nagree: see rekey serve.",
@@ -261,20 +235,24 @@ func (a *app) kekDestroyCommand() *cobra.Command {
 			if strings.TrimSpace(reason) == "" {
 				return usagef("kek destroy needs --reason")
 			}
-			return a.kekDestroy(cmd.Context(), args[0], reason, request)
+			return a.kekDestroy(cmd.Context(), args[0], reason, request, without)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit record")
 	c.Flags().StringVar(&request, "request", "", "the approved request that this carries out")
+	addWithout(c, &without)
 	return c
 }
 
-func (a *app) kekDestroy(ctx context.Context, kek, reason, request string) error {
+func (a *app) kekDestroy(ctx context.Context, kek, reason, request string, without bool) error {
 	c, err := a.remote()
 	if err != nil {
 		return err
 	}
 	if c != nil {
+		if without {
+			return usagef("kek destroy --without-unreadable is not for a server: an approval is for a KEK that nothing is under")
+		}
 		w := wanted{access.KEKDestroy, access.Subject{KEK: kek}, reason}
 		if ready, err := a.released(ctx, c, request, w); !ready {
 			return err
@@ -288,10 +266,13 @@ func (a *app) kekDestroy(ctx context.Context, kek, reason, request string) error
 	if err := k.mayAlone(ctx, "kek destroy"); err != nil {
 		return err
 	}
-	due, err := k.ring.DestroyKEK(ctx, k.kms, kek, reason)
+	left, err := k.left(ctx, without, kek)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s is off, and destroyed at %s\n", kek, due.Format(time.RFC3339))
-	return err
+	due, err := k.going(without).DestroyKEK(ctx, k.kms, kek, reason)
+	if err != nil {
+		return err
+	}
+	return a.printOff(fmt.Sprintf("%s is off, and destroyed at %s", a.lookedAt(kek), due.Format(time.RFC3339)), left)
 }

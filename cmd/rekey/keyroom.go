@@ -37,14 +37,14 @@ func (a *app) openKeys(ctx context.Context, change func(*keyroom)) (*keyroom, er
 	if err != nil {
 		return nil, err
 	}
-	set, kek, err := a.providers(ctx)
+	set, begin, err := a.providers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	actor := actorName()
 	k := &keyroom{control: control, audit: audit.New(control, time.Now, actor), kms: set, actor: actor}
 	k.options = keyring.Options{
-		Store: control, KMS: set, KEK: kek, Log: k.audit, Clock: time.Now,
+		Store: control, KMS: set, FirstKEK: begin, Log: k.audit, Clock: time.Now,
 		Window: time.Duration(a.cfg.CompromiseWindow), Lifetimes: a.cfg.lifetimes(),
 	}
 	if change != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,34 +83,48 @@ type tokenConfig struct {
 	DestroyAfter keyring.Age `yaml:"destroy_after"` // zero: 7d
 }
 
-// providers opens the key services that are configured, and says which KEK a
-// control store that names none begins with. The local one is there always, but
-// makes a master key only where it is the one to begin with.
-func (a *app) providers(ctx context.Context) (kms.Set, string, error) {
+// firstKEK says which KEK a control store that names none begins with.
+type firstKEK func(ctx context.Context) (string, error)
+
+// providers opens the key services that are configured. The local one is there
+// always; a master key is made for a control store that begins with it, and by
+// kek create and rotate.
+func (a *app) providers(ctx context.Context) (kms.Set, firstKEK, error) {
 	set := kms.Set{}
 	file, err := a.masterKeyFile()
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	c := a.cfg.KMS
 	local := kms.NewLocal(kms.LocalOptions{
-		Path: file, Passphrase: a.passphrase(), DestroyAfter: time.Duration(c.Local.DestroyAfter),
+		Path: file, Passphrase: a.passphrase(), Store: a.controlName(), DestroyAfter: time.Duration(c.Local.DestroyAfter),
 	})
 	set[kms.LocalScheme] = local
 	if err := errors.Join(c.addCloud(ctx, set), c.addOwn(ctx, set)); err != nil {
-		return nil, "", usagef("open key services: %v", err)
+		return nil, nil, usagef("open key services: %v", err)
 	}
 	for scheme, p := range set {
 		set[scheme] = kms.Patient(p, kms.Patience{Failed: a.kmsFailed})
 	}
 	if c.KEK != "" {
-		return set, c.KEK, nil
+		return set, func(context.Context) (string, error) { return c.KEK, nil }, nil
 	}
-	kek, err := local.Primary(ctx)
+	return set, local.Primary, nil
+}
+
+// controlName is the control store as those see it who share its master key.
+func (a *app) controlName() string {
+	if isS3(a.cfg.Control) {
+		return strings.TrimRight(a.cfg.Control, "/")
+	}
+	path, err := filepath.Abs(a.cfg.Control)
 	if err != nil {
-		return nil, "", fmt.Errorf("open local KEK: %w", err)
+		return a.cfg.Control
 	}
-	return set, kek, nil
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
 }
 
 // addCloud adds the services of cloud providers.

@@ -4,6 +4,8 @@ package main
 
 import (
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +27,7 @@ func (a *app) workerCommand() *cobra.Command {
 		if a.cfg.KMS.KEK == "" {
 			if file, err := a.masterKeyFile(); err != nil {
 				return err
-			} else if _, err := os.Stat(file); err != nil {
+			} else if err := hasMasterKey(file); err != nil {
 				return usagef("a worker needs the master key that the records are under: %v", err)
 			}
 		}
@@ -52,4 +54,17 @@ func (a *app) workerCommand() *cobra.Command {
 	c.Flags().StringVar(&metrics, "metrics", "", "address to serve metrics at, to anybody (absent: none)")
 	c.Flags().BoolVar(&readBack, "read-back", false, "read every object back after it is written (first and last of a track always are)")
 	return c
+}
+
+// hasMasterKey reports whether there is a master key at file, or beside it: after
+// kek rotate the first may be gone.
+func hasMasterKey(file string) error {
+	_, err := os.Stat(file)
+	if err == nil {
+		return nil
+	}
+	if more, listErr := os.ReadDir(file + ".d"); listErr == nil && slices.ContainsFunc(more, func(e os.DirEntry) bool { return filepath.Ext(e.Name()) == ".key" }) {
+		return nil
+	}
+	return err
 }

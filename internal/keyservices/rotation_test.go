@@ -63,7 +63,7 @@ func (l *lab) firstKEK(t *testing.T, ctx context.Context) string {
 	if l.scheme == kms.LocalScheme { // it is there by itself
 		return strings.TrimSpace(printed[[]kekLine](t, ctx, l, "kek", "list")[0].KEK)
 	}
-	kek := printed[struct{ KEK string }](t, ctx, l, "kek", "create", "one", "--provider", l.scheme).KEK
+	kek := printed[struct{ KEK string }](t, ctx, l, "kek", "create", "one", "--provider", l.scheme, "--reason", "test").KEK
 	if kms.Scheme(kek) != l.scheme {
 		t.Fatalf("made %q, want one of %s", kek, l.scheme)
 	}
@@ -150,7 +150,7 @@ func (l *lab) keepsKEKInUse(t *testing.T, ctx context.Context, kek string) {
 	t.Helper()
 	before := objects(t, ctx, l.control, "keys/")
 	chosen := objects(t, ctx, l.control, "kek.json")
-	l.refused(t, ctx, "kek-in-use", "kek", "disable", kek)
+	l.refused(t, ctx, "kek-in-use", "kek", "disable", kek, "--reason", "test")
 	if !maps.Equal(before, objects(t, ctx, l.control, "keys/")) || !maps.Equal(chosen, objects(t, ctx, l.control, "kek.json")) {
 		t.Error("a refused kek disable changed records")
 	}
