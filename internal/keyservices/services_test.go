@@ -142,7 +142,7 @@ func TestEndpointElsewhere(t *testing.T) {
 	t.Parallel()
 	ctx := bounded(t)
 	l := newLab(t, t.TempDir(), service{scheme: gcp.Scheme, config: []string{"gcp: {key_ring: " + gcptest.Ring + ", endpoint: 192.0.2.1:443}"}})
-	a := l.run(t, ctx, "", "--json", "kek", "create", "one", "--provider", gcp.Scheme)
+	a := l.run(t, ctx, "", "--json", "kek", "create", "one", "--provider", gcp.Scheme, "--reason", "test")
 	if a.code != 2 || !strings.Contains(a.stderr, `"class":"usage"`) || !strings.Contains(a.stderr, "192.0.2.1:443") || !strings.Contains(a.stderr, "loopback") {
 		t.Errorf("exit %d, %s", a.code, a.stderr)
 	}
