@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -87,8 +88,9 @@ func layOutPackaged(ts *testscript.TestScript, _ bool, args []string) {
 
 // exits runs the program in this process and checks its code: exits CODE ARG...
 func exits(ts *testscript.TestScript, _ bool, args []string) {
-	code := map[string]int{"0": 0, "1": 1, "2": 2, "3": 3, "4": 4}[args[0]]
-	err := ts.Exec("rekey", args[1:]...)
+	code, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec("rekey", args[1:]...)
 	got := 0
 	if err != nil {
 		got = exitStatus(err)
