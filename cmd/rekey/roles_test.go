@@ -1,0 +1,455 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/seed-6133abe0/rekey/access"
+	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/fixtures"
+)
+
+// commandRow is a line of testdata/roles/commands.txt.
+type commandRow struct {
+	command string
+	action  string // that the server asks the role for; - where there is no server
+	record  string // the audit action that it comes to; - for none
+	alone   int    // exit code without identities and without a server
+	inForce int    // with identities, still without a server
+	// through is the exit code through a server by role; nil where the command asks
+	// no server, whether or not one is given.
+	through map[string]int
+}
+
+const commandsTable = "testdata/roles/commands.txt"
+
+func readCommands(t *testing.T) []commandRow {
+	t.Helper()
+	b, err := os.ReadFile(commandsTable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []commandRow
+	var roles []string
+	for line := range strings.Lines(string(b)) {
+		if strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "" {
+			continue
+		}
+		name, rest, ok := strings.Cut(line, ":")
+		f := strings.Fields(rest)
+		if ok && name == "COMMAND" {
+			roles = f[4:]
+			continue
+		}
+		if !ok || len(roles) == 0 || len(f) != 4+len(roles) {
+			t.Fatalf("%s: %q has %d columns", commandsTable, line, len(f))
+		}
+		r := commandRow{command: name, action: f[0], record: f[1]}
+		r.alone, r.inForce = number(t, f[2]), number(t, f[3])
+		for i, cell := range f[4:] {
+			if cell == "-" {
+				continue
+			}
+			if r.through == nil {
+				r.through = map[string]int{}
+			}
+			r.through[roles[i]] = number(t, cell)
+		}
+		if r.through != nil && len(r.through) != len(access.Roles()) {
+			t.Errorf("%s: %s through a server: %d roles of %d", commandsTable, name, len(r.through), len(access.Roles()))
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func number(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("%s: %v", commandsTable, err)
+	}
+	return n
+}
+
+// commandNames are the commands that do something, from the tree of them.
+func commandNames(c *cobra.Command) (names []string) {
+	for _, sub := range c.Commands() {
+		names = append(names, commandNames(sub)...)
+	}
+	if !c.HasSubCommands() {
+		names = append(names, strings.TrimPrefix(c.CommandPath(), "rekey "))
+	}
+	return names
+}
+
+// TestCommandsTable: the table has a row for each command, and what it says of
+// roles is what the table of roles says.
+func TestCommandsTable(t *testing.T) {
+	want := commandNames((&app{}).rootCommand())
+	if len(want) < 30 {
+		t.Fatalf("only %d commands: %v", len(want), want)
+	}
+	l := roleLab{}
+	known := l.commands()
+	for _, r := range readCommands(t) {
+		i := slices.Index(want, r.command)
+		if i < 0 {
+			t.Errorf("%s: %q is no command, or stands twice", commandsTable, r.command)
+			continue
+		}
+		want = slices.Delete(want, i, i+1)
+		if known[r.command] == nil {
+			t.Errorf("nobody knows how to run %q", r.command)
+		}
+		if (r.action == "-") != (r.through == nil) {
+			t.Errorf("%s: %s: action %s, through a server %v", commandsTable, r.command, r.action, r.through)
+		}
+		for role, code := range r.through {
+			one, err := access.ParseRole(role)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, may := one.Allows(access.Action(r.action))
+			if r.command == "refuse" { // whoever asked, and approvers
+				may = one == access.Operator || one == access.Approver
+			}
+			if may != (code == exitDone) {
+				t.Errorf("%s: %s by %s: exit %d, and the table of roles says %v", commandsTable, r.command, role, code, may)
+			}
+		}
+	}
+	for _, name := range want {
+		t.Errorf("%s has no row of %q", commandsTable, name)
+	}
+}
+
+// roleLab is an installation, and what its commands come to.
+type roleLab struct {
+	t      *testing.T
+	dir    string
+	redis  string
+	server string
+	tokens map[string]string // files, by role
+	ids    map[string]string // identities
+	seen   map[string]bool   // audit records
+	made   int
+}
+
+func newRoleLab(t *testing.T) *roleLab {
+	t.Helper()
+	for _, name := range []string{"SERVER", "TOKEN_FILE", "CONFIG", "MEDIA", "CONTROL", "REDIS", "MASTER_KEY_FILE", "HANDOVER", "AUDIT_KEY"} {
+		t.Setenv("REKEY_"+name, "")
+	}
+	l := &roleLab{t: t, dir: t.TempDir(), redis: miniredis.RunT(t).Addr(), tokens: map[string]string{}, ids: map[string]string{}, seen: map[string]bool{}}
+	l.must(os.CopyFS(l.at("media"), fixtures.Library()))
+	l.write("keys.txt", fixtures.Keys())
+	l.ok("keys", "import", l.at("keys.txt"))
+	l.ok("scan")
+	return l
+}
+
+func (l *roleLab) at(name string) string { return filepath.Join(l.dir, name) }
+
+// fresh is a name that nothing has yet.
+func (l *roleLab) fresh(name string) string {
+	l.made++
+	return name + "-" + strconv.Itoa(l.made)
+}
+
+func (l *roleLab) must(err error) {
+	l.t.Helper()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *roleLab) write(name string, b []byte) string {
+	l.t.Helper()
+	l.must(os.WriteFile(l.at(name), b, 0o600))
+	return l.at(name)
+}
+
+// ran is what a run of the program came to.
+type ran struct {
+	code     int
+	out, err string
+}
+
+// rekey runs the program on the installation.
+func (l *roleLab) rekey(ctx context.Context, stdin string, args ...string) ran {
+	l.t.Helper()
+	var out, errs bytes.Buffer
+	code := run(ctx, l.placed(args), strings.NewReader(stdin), &out, &errs)
+	return ran{code, out.String(), errs.String()}
+}
+
+func (l *roleLab) placed(args []string) []string {
+	return append([]string{"--media", l.at("media"), "--control", l.at("control"), "--master-key", l.at("master.key"), "--handover", "none"}, args...)
+}
+
+// ok runs what must work, and is its output.
+func (l *roleLab) ok(args ...string) string {
+	l.t.Helper()
+	got := l.rekey(l.t.Context(), "", args...)
+	if got.code != exitDone {
+		l.t.Fatalf("rekey %q: exit %d: %s", args, got.code, got.err)
+	}
+	return strings.TrimSpace(got.out)
+}
+
+// by runs a command through the server in a role.
+func (l *roleLab) by(role, stdin string, args ...string) ran {
+	l.t.Helper()
+	return l.rekey(l.t.Context(), stdin, append([]string{"--server", l.server, "--token-file", l.tokens[role]}, args...)...)
+}
+
+// news are the audit records since it was called last. It reads new objects only: a
+// log that is read whole each time takes longer than all the rest.
+func (l *roleLab) news() (out []audit.Record) {
+	l.t.Helper()
+	for _, dir := range []string{"heads", "records"} {
+		l.must(filepath.WalkDir(l.at("control/audit/"+dir), func(name string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil || d.IsDir() || l.seen[name] || filepath.Ext(name) != ".json" {
+				return err
+			}
+			l.seen[name] = true
+			b, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			var e struct{ Record *audit.Record }
+			if err := json.Unmarshal(b, &e); err != nil {
+				return err
+			}
+			if e.Record != nil {
+				out = append(out, *e.Record)
+			}
+			return nil
+		}))
+	}
+	if len(l.seen) == 0 {
+		l.t.Fatal("there is no audit log")
+	}
+	return out
+}
+
+// join grants a role to a person of that name.
+func (l *roleLab) join(role string) {
+	l.t.Helper()
+	var got struct {
+		Identity access.Identity `json:"identity"`
+		Token    string          `json:"token"`
+	}
+	l.must(json.Unmarshal([]byte(l.ok("identity", "grant", "p-"+role, "--role", role, "--signing-key", l.at("signing.key"), "--json")), &got))
+	l.tokens[role], l.ids[role] = l.write(role+".token", []byte(got.Token+"\n")), got.Identity.ID
+}
+
+// serve runs rekey serve until the function it returns is called.
+func (l *roleLab) serve() (stop func()) {
+	l.t.Helper()
+	ctx, cancel := context.WithCancel(l.t.Context())
+	r, w := io.Pipe()
+	ended := make(chan int, 1)
+	l.write("pages.token", []byte("the pages' own token"))
+	go func() {
+		args := l.placed([]string{"serve", "--listen", "127.0.0.1:0", "--signing-key", l.at("signing.key"), "--token-file", l.at("pages.token")})
+		code := run(ctx, args, strings.NewReader(""), io.Discard, w)
+		_ = w.Close()
+		ended <- code
+	}()
+	said := &lines{r: r}
+	address, found := said.until("queue page: ")
+	if !found {
+		l.t.Fatalf("serve says no address: %s", said.text.String())
+	}
+	l.server = strings.TrimSuffix(address, "/queue")
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	return sync.OnceFunc(func() {
+		cancel()
+		if code := <-ended; code != exitDone && code != exitInterrupted {
+			l.t.Errorf("serve ends with %d", code)
+		}
+	})
+}
+
+// lines reads what a program says, line by line.
+type lines struct {
+	r    io.Reader
+	text bytes.Buffer
+}
+
+// until is the rest of the first line that begins so.
+func (s *lines) until(prefix string) (string, bool) {
+	one := make([]byte, 1)
+	for {
+		n, err := s.r.Read(one)
+		s.text.Write(one[:n])
+		if n > 0 && one[0] == '\n' {
+			all := strings.TrimSuffix(s.text.String(), "\n")
+			if rest, ok := strings.CutPrefix(all[strings.LastIndexByte(all, '\n')+1:], prefix); ok {
+				return rest, true
+			}
+		}
+		if err != nil {
+			return "", false
+		}
+	}
+}
+
+// TestEveryCommandAndRole runs every command of the table: without identities, with
+// them, and through a server by every role.
+func TestEveryCommandAndRole(t *testing.T) {
+	l := newRoleLab(t)
+	rows, commands := readCommands(t), l.commands()
+	for _, r := range rows {
+		l.direct(r, "alone", r.alone, commands[r.command]())
+	}
+	for _, role := range access.Roles() {
+		l.join(role.String())
+	}
+	for _, r := range rows {
+		c := commands[r.command]()
+		if r.through == nil {
+			// Nobody is there: a command that asked would fail.
+			c.args = append([]string{"--server", "http://127.0.0.1:1", "--token-file", l.tokens["worker"]}, c.args...)
+		}
+		l.direct(r, "with roles in force", r.inForce, c)
+	}
+	stop := l.serve()
+	defer stop()
+	for _, r := range rows {
+		l.everyRole(r, commands[r.command])
+	}
+	stop()
+}
+
+// everyRole runs a command through the server. Those who are refused change
+// nothing, so that one subject does for all of them.
+func (l *roleLab) everyRole(r commandRow, prepare func() command) {
+	l.t.Helper()
+	if r.through == nil {
+		return
+	}
+	c := prepare()
+	for _, allowed := range []bool{false, true} {
+		for _, role := range access.Roles() {
+			if (r.through[role.String()] == exitDone) != allowed {
+				continue
+			}
+			if allowed && r.record != "-" {
+				c = prepare()
+			}
+			l.through(r, role.String(), c)
+		}
+	}
+}
+
+// direct runs a command without a server.
+func (l *roleLab) direct(r commandRow, when string, want int, c command) {
+	l.t.Helper()
+	l.news()
+	got := c.run(l)
+	what := fmt.Sprintf("%s, %s", r.command, when)
+	if got.code != want {
+		l.t.Errorf("%s: exit %d, want %d: %s%s", what, got.code, want, got.out, got.err)
+		return
+	}
+	record := r.record
+	if want != exitDone {
+		record = "-"
+	}
+	if want == exitApproval && !strings.Contains(got.err, errApproval.Error()) {
+		l.t.Errorf("%s: %s", what, got.err)
+	}
+	l.onRecord(what, record, actorName(), "", l.news())
+}
+
+// onRecord looks for a record, and that all name who asked.
+func (l *roleLab) onRecord(what, action, actor, client string, records []audit.Record) {
+	l.t.Helper()
+	found := 0
+	for _, e := range records {
+		if e.Action == action && e.Outcome != audit.Refused && e.Outcome != audit.Failed {
+			found++
+		}
+		if e.Actor != actor || e.Client != client {
+			l.t.Errorf("%s: on record as %q (%q), want %q (%q): %+v", what, e.Actor, e.Client, actor, client, e)
+		}
+	}
+	if action == "-" && len(records) > 0 || action != "-" && found == 0 {
+		l.t.Errorf("%s: want %s on record, and there is %+v", what, action, records)
+	}
+}
+
+// through runs a command through the server; where a second person has to agree it
+// asks, is approved, and runs again.
+func (l *roleLab) through(r commandRow, role string, c command) {
+	l.t.Helper()
+	what, want := r.command+" by "+role, r.through[role]
+	person, id := "p-"+role, l.ids[role]
+	l.news()
+	got := l.by(role, c.stdin, c.args...)
+	if want != exitDone {
+		l.refusedThrough(what, role, got, want)
+		return
+	}
+	if access.NeedsApproval(access.Action(r.action)) {
+		request := strings.TrimSpace(got.out)
+		if got.code != exitApproval || !strings.Contains(got.err, "rekey approve "+request) {
+			l.t.Errorf("%s: asks: exit %d: %s%s", what, got.code, got.out, got.err)
+			return
+		}
+		l.onRecord(what, audit.ApprovalRequest, person, id, l.news())
+		if ok := l.by("approver", "", "approve", request); ok.code != exitDone {
+			l.t.Errorf("%s: approve: exit %d: %s", what, ok.code, ok.err)
+		}
+		released := append(slices.Clone(c.args), "--request", request)
+		for _, other := range []string{"approver", "auditor", "worker", "admin"} {
+			l.news()
+			l.refusedThrough(what+", used by "+other, other, l.by(other, c.stdin, released...), exitFailed)
+		}
+		l.news()
+		got = l.by(role, c.stdin, released...)
+		defer func() {
+			if again := l.by(role, c.stdin, released...); again.code != exitFailed || !strings.Contains(again.err, access.ErrUsed.Error()) {
+				l.t.Errorf("%s: again: exit %d: %s", what, again.code, again.err)
+			}
+		}()
+	}
+	if got.code != want {
+		l.t.Errorf("%s: exit %d, want %d: %s%s", what, got.code, want, got.out, got.err)
+		return
+	}
+	l.onRecord(what, r.record, person, id, l.news())
+}
+
+// refusedThrough: the program says why, and the server has it on record.
+func (l *roleLab) refusedThrough(what, role string, got ran, want int) {
+	l.t.Helper()
+	if got.code != want || !strings.Contains(got.err, access.ErrForbidden.Error()) || got.out != "" {
+		l.t.Errorf("%s: exit %d, want %d: %s%s", what, got.code, want, got.out, got.err)
+	}
+	records := l.news()
+	if len(records) != 1 || records[0].Action != audit.RoleRefuse || records[0].Client != l.ids[role] || records[0].Actor != "p-"+role {
+		l.t.Errorf("%s: on record: %+v", what, records)
+	}
+}
