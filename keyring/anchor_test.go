@@ -88,7 +88,9 @@ func TestReimportTakesStateBack(t *testing.T) {
 				b.mustSet(t, kid, to)
 			}
 			b.forget(t, objectName(kid))
-			b.mustImport(t, kid, k)
+			if created, err := b.Import(t.Context(), kid, k, ImportOptions{}); err != nil || created != (s != Destroyed) {
+				t.Errorf("Import: %v, %v; want %v, nil", created, err, s != Destroyed)
+			}
 			b.wantState(t, kid, s, 1+len(ways[s]))
 			rec, err := b.Get(t.Context(), kid)
 			if err != nil || (len(rec.Wrapped) == 0) != (s == Destroyed) {

@@ -168,7 +168,9 @@ func TestRestoreRevivesNothing(t *testing.T) {
 		to.mustRestore(t, old, true)
 		to.wantState(t, kid, Destroyed, 5)
 		to.forget(t, objectName(kid))
-		to.mustImport(t, kid, k)
+		if created, err := to.Import(t.Context(), kid, k, ImportOptions{}); err != nil || created {
+			t.Errorf("Import: %v, %v; want false, nil", created, err)
+		}
 		to.wantState(t, kid, Destroyed, 5)
 		if t.Failed() {
 			t.Fatalf("copy %d", i)

@@ -59,4 +59,11 @@ func TestDestroy(t *testing.T) {
 		t.Errorf("Import of another value: %v, want ErrExists", err)
 	}
 	b.wantState(t, kid, Destroyed, 4)
+	b.forget(t, objectName(kid))
+	for range 2 {
+		if created, err := b.Import(t.Context(), kid, k, ImportOptions{}); err != nil || created {
+			t.Errorf("Import where the record was lost: %v, %v; want false, nil", created, err)
+		}
+		b.wantState(t, kid, Destroyed, 4)
+	}
 }

@@ -30,7 +30,8 @@ type ImportOptions struct {
 // none. Another key, or another URI, is ErrExists. A zero KID or key is
 // ErrSyntax; a known-weak one, or one that stands under another KID, ErrWeak. A
 // key whose record was lost gets back the state that its events beside the audit
-// log lead to.
+// log lead to; if that is destroyed, only its record comes back, and created is
+// false.
 func (r *Ring) Import(ctx context.Context, kid key.KID, k key.ContentKey, o ImportOptions) (created bool, err error) {
 	e := audit.Record{Action: audit.KeyImport, KID: kid.String()}
 	if o.AllowWeak && weak(kid, k) {
@@ -58,7 +59,7 @@ func (r *Ring) importKey(ctx context.Context, e audit.Record, kid key.KID, k key
 		}
 		_, err = r.add(ctx, e, k, rec)
 		if err == nil {
-			return true, nil
+			return rec.State != Destroyed, nil
 		}
 		if !errors.Is(err, store.ErrPrecondition) {
 			return false, err
