@@ -26,7 +26,8 @@
 // "rotation": only to a worker, for a rotation of this key that is open, within a
 // bounded time of its start. A compromised key is delivered on until its media is
 // purged, so that nobody's screen goes black. An active key whose time is up
-// counts as deactivated from that moment.
+// counts as deactivated from that moment; but the rotation that made it may end
+// what it began, while it is open: it still encrypts under it.
 //
 // Transitions (§7, figure 3):
 //

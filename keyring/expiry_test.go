@@ -53,9 +53,92 @@ func TestExpiry(t *testing.T) {
 			}
 		}
 	}
-	b.mustSet(t, kid, Suspended)
-	if err := b.SetState(t.Context(), kid, Active, "on"); !errors.Is(err, ErrTransition) {
+	for _, to := range []State{Suspended, Active, PreActivation} {
+		if err := b.SetState(t.Context(), kid, to, "on"); !errors.Is(err, ErrTransition) {
+			t.Errorf("expired to %s: %v, want ErrTransition", to, err)
+		}
+	}
+	b.wantState(t, kid, Active, 1)
+	b.mustSet(t, kid, Deactivated)
+	b.wantState(t, kid, Deactivated, 2)
+	compromised, suspended := key.NewKID(), key.NewKID()
+	b.mustImport(t, compromised, key.NewContentKey())
+	b.mustImport(t, suspended, key.NewContentKey())
+	b.mustSet(t, suspended, Suspended)
+	*now = now.Add(91 * day)
+	b.mustSet(t, compromised, Compromised)
+	if err := b.SetState(t.Context(), suspended, Active, "on"); !errors.Is(err, ErrTransition) {
 		t.Errorf("back to active: %v, want ErrTransition", err)
+	}
+}
+
+// TestExpiryEndsNoRotation: the rotation that made a key ends what it began, while
+// it is open; nothing else encrypts under the key, and what
+// somebody stopped stays stopped.
+func TestExpiryEndsNoRotation(t *testing.T) {
+	b, now := aging(t, Lifetime{After: day})
+	made := func() key.KID {
+		kid := key.NewKID()
+		if _, err := b.Create(t.Context(), kid, CreateOptions{Rotation: "r1"}); err != nil {
+			t.Fatal(err)
+		}
+		return kid
+	}
+	kid, imported := made(), key.NewKID()
+	b.mustImport(t, imported, key.NewContentKey())
+	stopped := map[State]key.KID{Deactivated: made(), Suspended: made(), Compromised: made()}
+	for s, kid := range stopped {
+		b.mustSet(t, kid, s)
+	}
+	unknown := b.o
+	unknown.Rotations = nil
+	*now = start.Add(2 * day)
+	for _, written := range []bool{false, true} {
+		if written {
+			if err := b.Expire(t.Context(), kid); err != nil {
+				t.Fatal(err)
+			}
+			b.wantState(t, kid, Deactivated, 2)
+		}
+		if _, err := b.Unwrap(t.Context(), kid, Encrypt, "r1"); err != nil {
+			t.Errorf("Encrypt for the rotation that made it: %v", err)
+		}
+		for name, c := range map[string]struct {
+			r        *Ring
+			kid      key.KID
+			rotation string
+		}{
+			"another rotation": {b.Ring, kid, "r2"}, "none": {b.Ring, kid, ""},
+			"no rotations": {New(unknown).AsWorker(), kid, "r1"}, "imported": {b.Ring, imported, "r1"},
+			"deactivated": {b.Ring, stopped[Deactivated], "r1"}, "suspended": {b.Ring, stopped[Suspended], "r1"},
+			"compromised": {b.Ring, stopped[Compromised], "r1"},
+		} {
+			if _, err := c.r.Unwrap(t.Context(), c.kid, Encrypt, c.rotation); !errors.Is(err, ErrForbidden) {
+				t.Errorf("%s, written down %v: %v, want ErrForbidden", name, written, err)
+			}
+		}
+	}
+	delete(b.open, "r1")
+	if _, err := b.Unwrap(t.Context(), kid, Encrypt, "r1"); !errors.Is(err, ErrForbidden) {
+		t.Errorf("Encrypt when the rotation is over: %v, want ErrForbidden", err)
+	}
+}
+
+// TestDestroyExpired: that the key's time was up is in its history before its end.
+func TestDestroyExpired(t *testing.T) {
+	b, now := aging(t, Lifetime{After: day})
+	kid := key.NewKID()
+	b.mustImport(t, kid, key.NewContentKey())
+	if err := b.Destroy(t.Context(), kid, "over"); !errors.Is(err, ErrTransition) {
+		t.Errorf("Destroy of an active key: %v, want ErrTransition", err)
+	}
+	*now = start.Add(day)
+	if err := b.Destroy(t.Context(), kid, "over"); err != nil {
+		t.Fatal(err)
+	}
+	b.wantState(t, kid, Destroyed, 3)
+	if rec, err := b.Get(t.Context(), kid); err != nil || rec.History[1].State != Deactivated || rec.History[1].Reason != "expired" {
+		t.Errorf("%+v, %v", rec.History, err)
 	}
 }
 

@@ -24,11 +24,12 @@ type Wrapper interface {
 	Unwrap(ctx context.Context, kek string, kid key.KID, wrapped []byte) (key.ContentKey, error)
 }
 
-// Rotations tells what a compromised key may still be opened for.
+// Rotations tells what a compromised key, or one that has expired, may still be
+// opened for.
 type Rotations interface {
 	// Opened is when a rotation that rotates the key was started. A rotation that
 	// is not there, is over, or is of other keys is ErrForbidden; other errors are
-	// the store's.
+	// the store's. A zero KID asks of the rotation alone, whatever its keys.
 	Opened(ctx context.Context, rotation string, kid key.KID) (time.Time, error)
 }
 

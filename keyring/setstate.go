@@ -22,15 +22,18 @@ func (r *Ring) SetState(ctx context.Context, kid key.KID, to State, reason strin
 		e.Reason += ": " + reason
 	}
 	err := r.change(ctx, e, kid, func(rec Record, _ *audit.Record) (Event, error) {
+		from := rec.StateAt(r.now())
 		switch {
-		case rec.State == to:
+		case rec.State == to && from == to:
 			return Event{}, errSettled
 		case to == Destroyed:
 			return Event{}, fmt.Errorf("%w: a key is destroyed by Destroy", ErrTransition)
 		case to == Active && rec.Expired(r.now()):
 			return Event{}, fmt.Errorf("%w: the key has expired, and does not become active again", ErrTransition)
+		case from == to: // what counts already, and was not written down
+			return r.event(to, reason, ""), nil
 		}
-		return r.event(to, reason, ""), checkTransition(rec.State, to)
+		return r.event(to, reason, ""), checkTransition(from, to)
 	})
 	if err != nil {
 		return fmt.Errorf("set state of key %s: %w", kid, err)
@@ -44,6 +47,12 @@ func (r *Ring) SetState(ctx context.Context, kid key.KID, to State, reason strin
 // record in versions that the store keeps, and in backups, are not touched.
 func (r *Ring) Destroy(ctx context.Context, kid key.KID, reason string) error {
 	e := audit.Record{Action: audit.KeyDestroy, KID: kid.String(), Reason: reason}
+	// One whose time is up counts as deactivated; that goes into its history first.
+	if rec, _, err := r.read(ctx, kid); err == nil && rec.State == Active && rec.Expired(r.now()) {
+		if err := r.Expire(ctx, kid); err != nil {
+			return fmt.Errorf("destroy key %s: %w", kid, err)
+		}
+	}
 	err := r.change(ctx, e, kid, func(rec Record, _ *audit.Record) (Event, error) {
 		if rec.State == Destroyed {
 			return Event{}, errSettled
@@ -56,15 +65,18 @@ func (r *Ring) Destroy(ctx context.Context, kid key.KID, reason string) error {
 	return nil
 }
 
+// reasonExpired marks the event of a key that nobody deactivated.
+const reasonExpired = "expired"
+
 // Expire writes down that a key's time is up, which has counted since it was: an
 // active key becomes deactivated. Any other is left as it is.
 func (r *Ring) Expire(ctx context.Context, kid key.KID) error {
-	e := audit.Record{Action: audit.KeyState, KID: kid.String(), Reason: "to " + string(Deactivated) + ": expired"}
+	e := audit.Record{Action: audit.KeyState, KID: kid.String(), Reason: "to " + string(Deactivated) + ": " + reasonExpired}
 	err := r.change(ctx, e, kid, func(rec Record, _ *audit.Record) (Event, error) {
 		if rec.State != Active || !rec.Expired(r.now()) {
 			return Event{}, errSettled
 		}
-		return r.event(Deactivated, "expired", ""), nil
+		return r.event(Deactivated, reasonExpired, ""), nil
 	})
 	if err != nil {
 		return fmt.Errorf("expire key %s: %w", kid, err)

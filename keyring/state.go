@@ -105,6 +105,19 @@ func (r Record) Expired(now time.Time) bool {
 	return !r.Expires.IsZero() && !now.Before(r.Expires)
 }
 
+// lapsed reports whether a key is deactivated because its time is up, and not
+// because somebody wanted it.
+func (r Record) lapsed(now time.Time) bool {
+	switch {
+	case !r.Expired(now):
+		return false
+	case r.State != Deactivated:
+		return r.State == Active
+	}
+	i := slices.IndexFunc(r.History, func(e Event) bool { return e.State == Deactivated })
+	return r.History[i].Reason == reasonExpired && !r.History[i].Time.Before(r.Expires)
+}
+
 // Lifetime says how long keys with a tag may protect media (the originator-usage
 // period of SP 800-57 part 1 §5.3.4).
 type Lifetime struct {

@@ -63,10 +63,12 @@ func (r *Ring) permit(ctx context.Context, e audit.Record, kid key.KID, use Use)
 func (r *Ring) checkUse(ctx context.Context, rec Record, u Use, rotation string) error {
 	now := r.now()
 	s := rec.StateAt(now)
-	switch Allows(s, u) {
-	case Always:
+	switch p := Allows(s, u); {
+	case p == Always:
 		return nil
-	case InRotation:
+	case p == InRotation:
+	case u == Encrypt && rotation != "" && rec.Rotation == rotation && rec.lapsed(now):
+		return r.mayFinish(ctx, s, rotation)
 	default:
 		return fmt.Errorf("%w: %q of a key that is %s", ErrForbidden, u, s)
 	}
@@ -87,6 +89,21 @@ func (r *Ring) checkUse(ctx context.Context, rec Record, u Use, rotation string)
 	}
 	if end := opened.Add(r.o.Window); now.After(end) {
 		return refused(fmt.Sprintf("rotation %s might until %s", rotation, end.UTC().Format("2006-01-02T15:04:05Z")))
+	}
+	return nil
+}
+
+// mayFinish lets a rotation end what it began to encrypt: under a key that it made
+// it encrypts while it is open, though the key's time ran out meanwhile. A
+// cryptoperiod bounds how much is protected under a key (SP 800-57 part 1 §5.3.1),
+// and what that rotation protects was decided when it began; half an asset under
+// the key would be no safer, and could not be ended under any other.
+func (r *Ring) mayFinish(ctx context.Context, s State, rotation string) error {
+	if r.o.Rotations == nil {
+		return fmt.Errorf("%w: %q of a key that is %s: no rotations are known here", ErrForbidden, Encrypt, s)
+	}
+	if _, err := r.o.Rotations.Opened(ctx, rotation, key.KID{}); err != nil {
+		return fmt.Errorf("%q of a key that is %s, for rotation %s: %w", Encrypt, s, rotation, err)
 	}
 	return nil
 }

@@ -33,7 +33,8 @@ func NewOpenings(j *journal.Journal) *Openings {
 }
 
 // Opened is when a rotation of kid was started: keyring.ErrForbidden where there
-// is none of that name, where it is over, or where it does not rotate kid.
+// is none of that name, where it is over, or where it does not rotate kid; a zero
+// kid asks of the rotation alone.
 func (o *Openings) Opened(ctx context.Context, rotation string, kid key.KID) (time.Time, error) {
 	o.mu.Lock()
 	p, ok := o.planned[rotation]
@@ -50,7 +51,7 @@ func (o *Openings) Opened(ctx context.Context, rotation string, kid key.KID) (ti
 		}
 		p = opening{s.Created, s.KIDs}
 	}
-	if !slices.Contains(p.kids, kid) {
+	if !kid.IsZero() && !slices.Contains(p.kids, kid) {
 		return time.Time{}, fmt.Errorf("%w: the rotation does not rotate this key", keyring.ErrForbidden)
 	}
 	return p.since, nil
