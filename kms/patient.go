@@ -86,3 +86,12 @@ func (p patient) try(ctx context.Context, kek string, call func() error) error {
 func Passes(err error) bool {
 	return errors.Is(err, ErrThrottled) || errors.Is(err, ErrUnavailable)
 }
+
+// OutOfReach reports an error that tells of the key service, or of this process's
+// place before it, and nothing of the key: it is away, or the KEK is switched off,
+// or is another one here, or not this process's to use. Elsewhere, or later, the
+// same call may do.
+func OutOfReach(err error) bool {
+	return Passes(err) || errors.Is(err, ErrMismatch) || errors.Is(err, ErrNotFound) ||
+		errors.Is(err, ErrDenied) || errors.Is(err, ErrDisabled)
+}

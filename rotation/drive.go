@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/queue"
 	"github.com/seed-6133abe0/rekey/store"
 )
@@ -147,7 +148,7 @@ func (d *driver) round(ctx context.Context) error {
 		settled, err := d.look(ctx, a)
 		if passing(err) && d.away < awayLimit {
 			away = true
-			d.e.Log.Warn("store is away; the asset waits", "rotation", d.state.Rotation, "asset", a.plan.Asset, "error", err)
+			d.e.Log.Warn("store or key service is away; the asset waits", "rotation", d.state.Rotation, "asset", a.plan.Asset, "error", err)
 			left = append(left, a)
 			continue
 		}
@@ -166,9 +167,9 @@ func (d *driver) round(ctx context.Context) error {
 	return nil
 }
 
-// passing tells an error of the store that time may mend.
+// passing tells an error of the store or of the key service that time may mend.
 func passing(err error) bool {
-	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrConflict)
+	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrConflict) || kms.Passes(err)
 }
 
 // look queues what is missing and settles an asset that has nothing missing.

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/store"
 	"github.com/seed-6133abe0/rekey/worker"
 )
@@ -109,9 +110,12 @@ func (v *verifier) problem(object string, err error) {
 	v.rep.Problems = append(v.rep.Problems, catalog.Refusal{Object: object, Reason: err.Error()})
 }
 
-// keep returns err where it is about the store and not about one object, and
-// otherwise counts it as a problem of the object.
+// keep returns err where it is about the store or the key service and not about one
+// object, and otherwise counts it as a problem of the object.
 func (v *verifier) keep(object string, err error) error {
+	if kms.OutOfReach(err) {
+		return err
+	}
 	for _, class := range []error{store.ErrUnavailable, store.ErrDenied, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, class) {
 			return err

@@ -68,7 +68,9 @@ func (w *Worker) Work(ctx context.Context, p queue.Part, last bool) error {
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil || withoutKEK(err) || (transient(err) && !last) {
+	// A worker that cannot use the KEK says nothing of the asset: the part waits
+	// for one that can.
+	if ctx.Err() != nil || kms.OutOfReach(err) || (transient(err) && !last) {
 		w.Log.Warn("part will be tried again", "rotation", p.Rotation, "asset", p.Asset, "part", p.Part, "error", err)
 		return err
 	}
@@ -97,15 +99,6 @@ func transient(err error) bool {
 		}
 	}
 	return false
-}
-
-// withoutKEK tells that this worker cannot use the KEK that the records are
-// under: it has another master key, or not the right to use it, or the KEK is
-// switched off, or the key service is out of reach. That is nothing of the
-// asset's: the part waits for a worker that can.
-func withoutKEK(err error) bool {
-	return kms.Passes(err) || errors.Is(err, kms.ErrMismatch) || errors.Is(err, kms.ErrNotFound) ||
-		errors.Is(err, kms.ErrDenied) || errors.Is(err, kms.ErrDisabled)
 }
 
 // objectError says at which object a part failed.
