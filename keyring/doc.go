@@ -49,7 +49,8 @@
 // A wrapped key is bound to its KID by the provider (package kms), so a record
 // that is moved to another name opens nothing. Which KEK new wraps are under is
 // in kek.json; [Ring.RewrapAll] moves everything there and [Ring.DisableKEK]
-// refuses to switch off one that something is under. Whoever can write the
+// refuses to switch off one that something is under, or may be, unless it is told
+// to go on [Ring.WithoutUnreadable]. Records keep the KEKs that they were under. Whoever can write the
 // control store, the audit log's folder among it, can change states; the log's
 // checkpoints show it.
 package keyring

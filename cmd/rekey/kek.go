@@ -100,9 +100,12 @@ func (a *app) kekCreateCommand() *cobra.Command {
 
 // printMade says which KEK was made, and to a person where.
 func (a *app) printMade(ctx context.Context, k *keyroom, kek string) error {
-	d, err := k.kms.Describe(ctx, kek)
-	if err != nil {
-		return err
+	var d kms.Description
+	if kms.Scheme(kek) == kms.LocalScheme {
+		var err error
+		if d, err = k.kms.Describe(ctx, kek); err != nil {
+			return err
+		}
 	}
 	if a.flags.json {
 		line := map[string]string{"kek": kek}
@@ -111,7 +114,8 @@ func (a *app) printMade(ctx context.Context, k *keyroom, kek string) error {
 		}
 		return a.printJSON(line)
 	}
-	if _, err = fmt.Fprintln(a.stdout, kek); err == nil && d.File != "" {
+	_, err := fmt.Fprintln(a.stdout, kek)
+	if err == nil && d.File != "" {
 		_, err = fmt.Fprintln(a.stderr, whereMade(d))
 	}
 	return err

@@ -239,3 +239,14 @@ func TestKEKRotatePastUnknown(t *testing.T) {
 		t.Errorf("%+v; want %s disabled and %s unknown", out, leaked, first)
 	}
 }
+
+// TestLookedAt: of a KEK that was switched off it is said where nobody looked.
+func TestLookedAt(t *testing.T) {
+	var a app
+	a.cfg.Control = "s3://bucket/control"
+	for kek, alone := range map[string]bool{"local:0123abcd": false, "aws-kms:arn:aws:kms:eu-west-1:111122223333:key/x": true} {
+		if got := a.lookedAt(kek); !strings.HasPrefix(got, kek) || strings.Contains(got, "s3://bucket/control alone") != alone {
+			t.Errorf("%s: %q", kek, got)
+		}
+	}
+}
