@@ -17,7 +17,7 @@ const (
 
 // chunkAAD binds a chunk to its place and says whether it is the last.
 func chunkAAD(index uint64, last bool) []byte {
-	b := binary.BigEndian.AppendUint64([]byte("rekey backup v1 chunk"), index)
+	b := binary.BigEndian.AppendUint64([]byte("rekey backup v2 chunk"), index)
 	if last {
 		return append(b, 1)
 	}

@@ -11,9 +11,9 @@
 // holds Feldman's commitments to the polynomial, against which every share is
 // checked by itself: of shares that do not fit the bad one is named, where plain
 // Shamir would give another secret without an error. Each share is encrypted to
-// its holder's P-256 key with HPKE (RFC 9180, base mode, DHKEM(P-256,
-// HKDF-SHA256), HKDF-SHA256, AES-256-GCM), bound to the manifest, its number and
-// the key. A holder need not bring a private key to the machine that restores:
+// its holder's P-256 key: AES-256-GCM under a secret that HPKE exports (RFC 9180,
+// base mode, DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, export only), bound to the
+// manifest, its number and the key. A holder need not bring a private key to the machine that restores:
 // [Share.SealTo] encrypts a share again, to a key of that machine.
 //
 // The commitments and HPKE are as strong as discrete logarithms on P-256: 128
@@ -46,14 +46,14 @@
 //
 // The header is lines of text that end in LF:
 //
-//	rekey-backup-v1
+//	rekey-backup-v2
 //	the manifest: JSON
 //	n sealed shares: JSON each, by number from 1
 //	the sealed secret of the second factor: JSON
 //
 // After it come chunks of nonce (12 bytes) ‖ ciphertext ‖ tag (16): AES-256-GCM
-// under HKDF-SHA-256(master, salt = SHA-256(header), info = "rekey backup v1
-// chunks"), the additional data "rekey backup v1 chunk" ‖ index (8 bytes, from 0) ‖
+// under HKDF-SHA-256(master, salt = SHA-256(header), info = "rekey backup v2
+// chunks"), the additional data "rekey backup v2 chunk" ‖ index (8 bytes, from 0) ‖
 // 1 if it is the last, else 0. Every chunk but the last holds 65536 bytes. In
 // them, one after the other and across borders (numbers big-endian):
 //
@@ -62,20 +62,21 @@
 //	3 ‖ entries (8) ‖ of these destroyed (8)           the end
 //
 // A share's number and value are a point of the polynomial; the value is 32
-// bytes, and HPKE's info is "rekey backup v1 share" LF fingerprint of the manifest
-// LF number LF fingerprint of the recipient's key, both in hex, without
-// additional data. The factor's secret is sealed as a chunk is, under info "rekey
+// bytes. A sealed share is the encapsulated key (65) ‖ nonce (12) ‖ ciphertext ‖
+// tag (16): HPKE's info is "rekey backup v2 share" LF fingerprint of the manifest
+// LF number LF fingerprint of the recipient's key, both in hex; what it exports
+// in the context "rekey backup v2 share", 32 bytes, is the key of AES-256-GCM,
+// without additional data. The factor's secret is sealed as a chunk is, under info "rekey
 // backup v1 factor" with the manifest's fingerprint as salt, without additional
 // data. A fingerprint is SHA-256: of the manifest's line without LF, of a key's
 // SubjectPublicKeyInfo.
 //
 // # FIPS 140
 //
-// All of it runs under GODEBUG=fips140=only with the module that Go ships by
-// default. In a build with GOFIPS140=v1.0.0 it does not, and says so: that
-// module knows HPKE's nonces as arbitrary ones only. There it runs under
-// fips140=on. Encryption, derivation, HPKE and the code are the Go Cryptographic
-// Module's; Shamir's scheme is no approved function of any module, and circl
+// All of it runs under GODEBUG=fips140=only, with the module that Go ships by
+// default and with GOFIPS140=v1.0.0. That one refuses HPKE's own AES-GCM, whose
+// nonces are counted outside it; so HPKE only exports a secret here. Encryption,
+// derivation, HPKE and the code are the Go Cryptographic Module's; Shamir's scheme is no approved function of any module, and circl
 // computes it with math/big, not in constant time, on the machine that makes or
 // restores a backup.
 //

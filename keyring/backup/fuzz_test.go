@@ -20,7 +20,7 @@ func classed(t *testing.T, err error, classes ...error) {
 }
 
 func FuzzReadHeader(f *testing.F) {
-	f.Add(vector(f, "v1-small.backup").file)
+	f.Add(vector(f, "v2-small.backup").file)
 	f.Add(makeBackup(f, 5, 7, nil).file)
 	f.Fuzz(func(t *testing.T, file []byte) {
 		h, err := ReadHeader(bytes.NewReader(file))
@@ -50,7 +50,7 @@ func FuzzReadHeader(f *testing.F) {
 // not to the end.
 func FuzzBackup(f *testing.F) {
 	// Not a new one: the fuzzer's processes must work on the same.
-	b := vector(f, "v1-small.backup")
+	b := vector(f, "v2-small.backup")
 	u := b.unlockedVector(f)
 	entries, err := collect(u.Entries(bytes.NewReader(b.file)))
 	if err != nil || len(entries) == 0 {
@@ -109,7 +109,7 @@ func FuzzEntries(f *testing.F) {
 }
 
 func FuzzParseSealedShare(f *testing.F) {
-	b := vector(f, "v1-small.backup")
+	b := vector(f, "v2-small.backup")
 	for _, s := range append(b.made.Header.Shares, makeBackup(f, 2, 3, nil).made.Header.Shares...) {
 		text, err := s.MarshalText()
 		if err != nil {

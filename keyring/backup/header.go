@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	magic       = "rekey-backup-v1"
+	magic       = "rekey-backup-v2"
 	magicFamily = "rekey-backup-v"
 )
 

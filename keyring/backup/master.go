@@ -12,10 +12,12 @@ import (
 	"time"
 )
 
-// HKDF info labels (RFC 5869 §3.2). One label, one key.
+// Labels: HKDF's info (RFC 5869 §3.2), for shares HPKE's exporter context (RFC 9180
+// §5.3). One label, one key.
 const (
-	labelFactor = "rekey backup v1 factor"
-	labelChunks = "rekey backup v1 chunks"
+	labelFactor = "rekey backup v2 factor"
+	labelChunks = "rekey backup v2 chunks"
+	labelShare  = "rekey backup v2 share"
 )
 
 // Master is the secret of one backup. It prints nothing and is safe for
@@ -55,10 +57,15 @@ func derive(secret *[32]byte, label string, salt [32]byte) (cipher.AEAD, error) 
 	if err != nil {
 		return nil, fmt.Errorf("derive %q: %w", label, err)
 	}
+	return sealer(k)
+}
+
+// sealer is AES-256-GCM with random nonces under k, which it clears.
+func sealer(k []byte) (cipher.AEAD, error) {
 	defer clear(k)
 	block, err := aes.NewCipher(k)
 	if err != nil {
-		return nil, fmt.Errorf("derive %q: %w", label, err)
+		return nil, fmt.Errorf("make cipher: %w", err)
 	}
 	return cipher.NewGCMWithRandomNonce(block)
 }

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"crypto/cipher"
 	"crypto/ecdh"
 	"crypto/hpke"
 	"encoding/json"
@@ -24,7 +25,7 @@ type SealedShare struct {
 	Number    int    // from 1
 	Holder    string
 	Recipient string // Fingerprint of the key that opens it
-	sealed    []byte // encapsulated key ‖ ciphertext
+	sealed    []byte // encapsulated key ‖ nonce ‖ ciphertext ‖ tag
 }
 
 // shareWire is a sealed share in JSON.
@@ -38,10 +39,11 @@ type shareWire struct {
 }
 
 const (
-	shareFormat = "rekey-backup-share-v1"
-	shareSize   = 32                  // bytes: a scalar of P-256
-	sealedSize  = 65 + shareSize + 16 // encapsulated key (RFC 9180 §7.1) ‖ ciphertext ‖ tag
-	maxShare    = 4 << 10             // bytes of text
+	shareFormat = "rekey-backup-share-v2"
+	shareSize   = 32                               // bytes: a scalar of P-256
+	encapSize   = 65                               // bytes of an encapsulated key (RFC 9180 §7.1)
+	sealedSize  = encapSize + shareSize + overhead // encapsulated key ‖ nonce ‖ ciphertext ‖ tag
+	maxShare    = 4 << 10                          // bytes of text
 )
 
 // MarshalText spells the share as it stands in the backup: a line with LF.
@@ -135,7 +137,15 @@ func (h *Header) openShare(s SealedShare, k ecdh.KeyExchanger) (Share, error) {
 	if err != nil {
 		return Share{}, fault(ErrHolder, part, -1, "%v", err)
 	}
-	raw, err := hpke.Open(private, hpke.HKDFSHA256(), hpke.AES256GCM(), shareInfo(s), s.sealed)
+	recipient, err := hpke.NewRecipient(s.sealed[:encapSize], private, hpke.HKDFSHA256(), hpke.ExportOnly(), shareInfo(s))
+	if err != nil {
+		return Share{}, fault(ErrShare, part, -1, "does not open: its encapsulated key is none: %v", err)
+	}
+	aead, err := shareAEAD(recipient)
+	if err != nil {
+		return Share{}, fmt.Errorf("%s: %w", part, err)
+	}
+	raw, err := aead.Open(nil, nil, s.sealed[encapSize:], nil)
 	if err != nil {
 		return Share{}, fault(ErrShare, part, -1, "does not open: it was changed, or moved from elsewhere")
 	}
@@ -179,13 +189,38 @@ func sealShare(s Share, k *ecdh.PublicKey) (SealedShare, error) {
 	sealed := SealedShare{
 		Backup: fmt.Sprintf("%x", s.manifest), Number: s.Number, Holder: s.Holder, Recipient: Fingerprint(k),
 	}
-	sealed.sealed, err = hpke.Seal(public, hpke.HKDFSHA256(), hpke.AES256GCM(), shareInfo(sealed), s.value()[:])
-	return sealed, err
+	encapsulated, sender, err := hpke.NewSender(public, hpke.HKDFSHA256(), hpke.ExportOnly(), shareInfo(sealed))
+	if err != nil {
+		return SealedShare{}, err
+	}
+	aead, err := shareAEAD(sender)
+	if err != nil {
+		return SealedShare{}, err
+	}
+	sealed.sealed = aead.Seal(encapsulated, nil, s.value()[:], nil)
+	return sealed, nil
+}
+
+// exporter is one end of an HPKE context: RFC 9180 §5.3.
+type exporter interface {
+	// Export derives a secret that both ends have; an error is of the length, or
+	// of a FIPS 140 module that refuses.
+	Export(exporterContext string, length int) ([]byte, error)
+}
+
+// shareAEAD is AES-256-GCM under the context's exported secret. HPKE's own AEADs
+// count their nonces outside the FIPS 140 module, which v1.0.0 of it refuses.
+func shareAEAD(e exporter) (cipher.AEAD, error) {
+	k, err := e.Export(labelShare, 32)
+	if err != nil {
+		return nil, fmt.Errorf("export key of share: %w", err)
+	}
+	return sealer(k)
 }
 
 // shareInfo binds a sealed share to its place (RFC 9180 §5.1, info).
 func shareInfo(s SealedShare) []byte {
-	return fmt.Appendf(nil, "rekey backup v1 share\n%s\n%d\n%s", s.Backup, s.Number, s.Recipient)
+	return fmt.Appendf(nil, "%s\n%s\n%d\n%s", labelShare, s.Backup, s.Number, s.Recipient)
 }
 
 func checkCurve(k *ecdh.PublicKey) error {

@@ -129,7 +129,9 @@ func TestSharesNotOpened(t *testing.T) {
 		{"renamed", change(func(s *SealedShare) { s.Holder = "holder c" }), b.private[1], ErrShare},
 		{"number outside", change(func(s *SealedShare) { s.Number = 4 }), b.private[1], ErrShare},
 		{"no point", change(func(s *SealedShare) { s.sealed[1] ^= 1 }), b.private[1], ErrShare},
-		{"ciphertext", change(func(s *SealedShare) { s.sealed[70] ^= 1 }), b.private[1], ErrShare},
+		{"another point", change(func(s *SealedShare) { copy(s.sealed, h.Shares[0].sealed[:encapSize]) }), b.private[1], ErrShare},
+		{"nonce", change(func(s *SealedShare) { s.sealed[encapSize] ^= 1 }), b.private[1], ErrShare},
+		{"ciphertext", change(func(s *SealedShare) { s.sealed[encapSize+20] ^= 1 }), b.private[1], ErrShare},
 		{"empty", SealedShare{}, b.private[1], ErrForeign},
 	}
 	for _, tt := range tests {

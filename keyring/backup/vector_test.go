@@ -70,7 +70,7 @@ func TestVector(t *testing.T) {
 	if err := json.Unmarshal(text, &want); err != nil {
 		t.Fatal(err)
 	}
-	b := vector(t, "v1.backup")
+	b := vector(t, "v2.backup")
 	if b.made.Header.Fingerprint() != want.Fingerprint {
 		t.Errorf("fingerprint %s", b.made.Header.Fingerprint())
 	}

@@ -41,7 +41,8 @@ def fingerprint(key):
     return hashlib.sha256(der).hexdigest()
 
 
-# HPKE, base mode: RFC 9180 sections 4.1 and 5.1, KEM 0x0010, KDF 1, AEAD 2.
+# HPKE, base mode: RFC 9180 sections 4.1 and 5.1, KEM 0x0010, KDF 1, AEAD 0xFFFF:
+# export only (section 5.3), and AES-256-GCM under what is exported.
 def extract(suite, salt, label, ikm):
     return hmac.new(salt or bytes(32), b"HPKE-v1" + suite + label + ikm, "sha256").digest()
 
@@ -51,8 +52,8 @@ def expand(suite, prk, label, info, size):
     return HKDFExpand(hashes.SHA256(), size, info).derive(prk)
 
 
-def hpke_seal(recipient, ephemeral, info, plain):
-    kem, suite = b"KEM\x00\x10", b"HPKE\x00\x10\x00\x01\x00\x02"
+def hpke_seal(recipient, ephemeral, info, label, plain):
+    kem, suite = b"KEM\x00\x10", b"HPKE\x00\x10\x00\x01\xff\xff"
     enc = point(ephemeral)
     dh = ephemeral.exchange(ec.ECDH(), recipient.public_key())
     shared = expand(
@@ -60,9 +61,9 @@ def hpke_seal(recipient, ephemeral, info, plain):
     )
     context = b"\x00" + extract(suite, b"", b"psk_id_hash", b"") + extract(suite, b"", b"info_hash", info)
     secret = extract(suite, shared, b"secret", b"")
-    key = expand(suite, secret, b"key", context, 32)
-    base = expand(suite, secret, b"base_nonce", context, 12)
-    return enc + AESGCM(key).encrypt(base, plain, b"")
+    exporter = expand(suite, secret, b"exp", context, 32)
+    key = expand(suite, exporter, b"sec", b"rekey backup v2 share", 32)
+    return enc + seal(key, label, plain, b"")
 
 
 def seal(key, label, plain, aad):
@@ -106,16 +107,16 @@ def derive(salt, label):
     return HKDF(hashes.SHA256(), 32, salt, label).derive(master)
 
 
-header = b"rekey-backup-v1\n" + manifest
+header = b"rekey-backup-v2\n" + manifest
 for i, (name, holder) in enumerate(zip(NAMES, holders), 1):
     value = sum(c * pow(i, e, ORDER) for e, c in enumerate(coefficients)) % ORDER
-    info = f"rekey backup v1 share\n{digest.hexdigest()}\n{i}\n{fingerprint(holder)}"
+    info = f"rekey backup v2 share\n{digest.hexdigest()}\n{i}\n{fingerprint(holder)}"
     sealed = hpke_seal(
-        holder, private(number(f"ephemeral {i}")), info.encode(), value.to_bytes(32, "big")
+        holder, private(number(f"ephemeral {i}")), info.encode(), f"share {i}", value.to_bytes(32, "big")
     )
     header += line(
         {
-            "format": "rekey-backup-share-v1",
+            "format": "rekey-backup-share-v2",
             "backup": digest.hexdigest(),
             "number": i,
             "holder": name,
@@ -125,7 +126,7 @@ for i, (name, holder) in enumerate(zip(NAMES, holders), 1):
     )
 # The secret of RFC 6238 appendix B, so that its codes are the RFC's.
 totp = b"12345678901234567890123456789012"
-factor = seal(derive(digest.digest(), b"rekey backup v1 factor"), "factor", totp, b"")
+factor = seal(derive(digest.digest(), b"rekey backup v2 factor"), "factor", totp, b"")
 header += line({"sealed_factor": b64(factor)})
 
 entries = []
@@ -139,7 +140,7 @@ for i in range(200):
 for i in range(3):
     entries.append((f"{i + 1:032x}", f"{i + 0xA0:02x}" * 16, b"null"))
 
-chunk_key = derive(hashlib.sha256(header).digest(), b"rekey backup v1 chunks")
+chunk_key = derive(hashlib.sha256(header).digest(), b"rekey backup v2 chunks")
 
 
 def write(name, entries):
@@ -154,12 +155,12 @@ def write(name, entries):
     with open(name, "wb") as f:
         f.write(header)
         for i, chunk in enumerate(chunks):
-            aad = b"rekey backup v1 chunk" + struct.pack(">QB", i, i == len(chunks) - 1)
+            aad = b"rekey backup v2 chunk" + struct.pack(">QB", i, i == len(chunks) - 1)
             f.write(seal(chunk_key, f"{name} chunk {i}", chunk, aad))
 
 
-write("v1.backup", entries)
-write("v1-small.backup", entries[:5])
+write("v2.backup", entries)
+write("v2-small.backup", entries[:5])
 for i, holder in enumerate(holders, 1):
     with open(f"test-only-holder-{i}.pem", "wb") as f:
         f.write(
