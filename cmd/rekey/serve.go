@@ -43,14 +43,16 @@ func (a *app) serveCommand() *cobra.Command {
 		return errors.Join(err, stop())
 	}}
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address of the pages")
-	c.Flags().StringVar(&tokenFile, "token-file", "", "file of the token that the pages ask for, or REKEY_TOKEN_FILE (absent: one is made and printed)")
+	c.Flags().StringVar(&tokenFile, "token-file", "", "file of the token that the pages ask for, or REKEY_PAGES_TOKEN_FILE (absent: one is made and printed)")
 	c.Flags().BoolVar(&admin, "admin", false, "let the queue page change the queue")
 	return c
 }
 
-// token reads the token, or makes one that lives as long as this process.
+// token reads the token of the pages, or makes one that lives as long as this
+// process. Its variable is not that of the tokens of people: whoever has one of
+// those would open the pages with it.
 func (a *app) token(file string) (string, error) {
-	file = first(file, os.Getenv("REKEY_TOKEN_FILE"))
+	file = first(file, os.Getenv("REKEY_PAGES_TOKEN_FILE"))
 	if file == "" {
 		t := rand.Text()
 		_, err := fmt.Fprintf(a.stderr, "token of the pages (password of any user): %s\n", t)
