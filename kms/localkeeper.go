@@ -185,12 +185,18 @@ func (l *Local) destroy(d Description, file string) (Description, string, error)
 
 // find looks through the heads of the master key files.
 func (l *Local) find(kek string) (file string, made time.Time, err error) {
-	files, err := filepath.Glob(filepath.Join(l.folder(), "*"+keySuffix))
-	if err != nil {
-		return "", time.Time{}, fmt.Errorf("%w: %w", ErrNotFound, err)
+	entries, err := os.ReadDir(l.folder())
+	if err != nil && !isMissing(err) {
+		return "", time.Time{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	files := []string{l.o.Path}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), keySuffix) {
+			files = append(files, filepath.Join(l.folder(), e.Name()))
+		}
 	}
 	var bad error // of a file that cannot be read: perhaps the one
-	for _, f := range append([]string{l.o.Path}, files...) {
+	for _, f := range files {
 		id, at, err := headID(f)
 		if err != nil && !isMissing(err) {
 			bad = errors.Join(bad, err)

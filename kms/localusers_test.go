@@ -168,3 +168,15 @@ func TestLocalUnnotable(t *testing.T) {
 		t.Errorf("Wrap: %v, want ErrUnavailable", err)
 	}
 }
+
+// TestLocalAnyPath: KEKs are found beside a master key of any name.
+func TestLocalAnyPath(t *testing.T) {
+	l := kms.NewLocal(kms.LocalOptions{Path: filepath.Join(t.TempDir(), "[a*", "master?"), Store: "/srv/a-control"})
+	kek, err := l.Create(t.Context(), "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := l.Describe(t.Context(), kek); err != nil || d.Name != "two" || filepath.Base(d.File) != "two.key" {
+		t.Errorf("Describe: %+v, %v", d, err)
+	}
+}
