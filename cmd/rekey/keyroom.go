@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"time"
@@ -54,13 +55,19 @@ func (a *app) openKeys(ctx context.Context, change func(*keyroom)) (*keyroom, er
 	return k, nil
 }
 
-// makeControl makes the folder of rekey's own state, where it is one.
+// makeControl makes the folder of rekey's own state, where it is one. That it is
+// new is said: its name may be mistyped, and nothing is known there.
 func (a *app) makeControl() error {
 	if err := a.cfg.controlPlace(); err != nil || isS3(a.cfg.Control) {
 		return err
 	}
+	_, err := os.Stat(a.cfg.Control)
+	isNew := errors.Is(err, fs.ErrNotExist)
 	if err := os.MkdirAll(a.cfg.Control, 0o700); err != nil {
 		return fmt.Errorf("make control prefix: %w", err)
+	}
+	if isNew {
+		a.log().Warn("control prefix is new: no key and no library is known in it", "control", a.cfg.Control)
 	}
 	return nil
 }
