@@ -56,6 +56,9 @@ func (a *app) layOut(dir string) error {
 	if err := os.CopyFS(media, fixtures.Library()); err != nil {
 		return fmt.Errorf("lay out library: %w", err)
 	}
+	if err := os.MkdirAll(media+"-control", 0o700); err != nil {
+		return fmt.Errorf("make control prefix: %w", err)
+	}
 	a.cfg = config{
 		Media: media, MasterKey: filepath.Join(dir, "master.key"),
 		Handover: handover{None: true},
