@@ -55,29 +55,53 @@ func Guard(i *Identities, a Action, next http.Handler) http.Handler {
 
 // Guard is [Guard] for an action that needs a second person: the request names its
 // approval in the header Rekey-Approval, and the approval is used up before next,
-// which finds it with [ApprovalFrom]. subject says what the request is about; where
-// it cannot, its error is told to the client. next does the action on that subject
-// only, and checks that what it reads has the subject's digest.
-func (a *Approvals) Guard(action Action, subject func(*http.Request) (Subject, error), next http.Handler) http.Handler {
-	return a.ids.guard(action, func(w http.ResponseWriter, r *http.Request) {
-		s, err := subject(r)
+// which finds it with [ApprovalFrom]. next does the action on that subject only, and
+// checks that what it reads has the subject's digest.
+func (a *Approvals) Guard(d Deed, next http.Handler) http.Handler {
+	return a.ids.guard(d.Action, func(w http.ResponseWriter, r *http.Request) {
+		s, err := d.Subject(r)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
+			a.ids.answer(w, r, err)
 			return
 		}
 		id := r.Header.Get(ApprovalHeader)
 		if id == "" {
-			a.ids.refuse(w, r, action, fmt.Errorf("%w: %s of %s", ErrApprovalNeeded, action, s))
+			a.ids.refuse(w, r, d.Action, fmt.Errorf("%w: %s of %s", ErrApprovalNeeded, d.Action, s))
 			return
 		}
 		caller, _ := CallerFrom(r.Context())
-		approval, err := a.Use(r.Context(), caller.Identity, id, action, s)
+		if d.Before != nil {
+			if err := a.Check(r.Context(), caller.Identity, id, d.Action, s); err != nil {
+				a.ids.answer(w, r, err)
+				return
+			}
+			ctx, ok := d.Before(w, r)
+			if !ok {
+				return
+			}
+			r = r.WithContext(ctx)
+		}
+		approval, err := a.Use(r.Context(), caller.Identity, id, d.Action, s)
 		if err != nil {
-			answer(w, err)
+			a.ids.answer(w, r, err)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), approvalKey{}, approval)))
 	})
+}
+
+// Deed is an action that needs a second person, as it is asked for over HTTP.
+type Deed struct {
+	Action Action
+	// Subject says what a request is about. An error is answered with
+	// [HTTPStatus]: of class ErrInvalid it is told to the client.
+	Subject func(*http.Request) (Subject, error)
+	// Before sees what next would refuse, so that a refusal does not cost the
+	// approval: it is asked where one is named that could be used now, and is not
+	// yet. What it looks at may change before next is asked, which looks again.
+	// ok says to go on, with ctx; else it has answered, and put on record why. Nil:
+	// nothing is looked at.
+	Before func(w http.ResponseWriter, r *http.Request) (ctx context.Context, ok bool)
 }
 
 type approvalKey struct{}
@@ -101,7 +125,7 @@ func (i *Identities) guard(a Action, next http.HandlerFunc) http.Handler {
 		id, err := i.FromRequest(r)
 		if err != nil {
 			i.unauthenticated(r, a, origin, err)
-			answer(w, err)
+			i.answer(w, r, err)
 			return
 		}
 		i.o.Limiter.Succeeded(origin)
@@ -112,7 +136,7 @@ func (i *Identities) guard(a Action, next http.HandlerFunc) http.Handler {
 		}
 		role, err := i.Authorize(r.Context(), id, a)
 		if err != nil {
-			answer(w, err)
+			i.answer(w, r, err)
 			return
 		}
 		next(w, r.WithContext(WithCaller(r.Context(), Caller{Identity: id, Role: role, Origin: origin})))
@@ -144,12 +168,16 @@ func (i *Identities) unauthenticated(r *http.Request, a Action, origin string, e
 func (i *Identities) refuse(w http.ResponseWriter, r *http.Request, a Action, err error) {
 	caller, _ := CallerFrom(r.Context())
 	e := caller.Record(audit.Record{Action: audit.RoleRefuse, Object: string(a)})
-	answer(w, i.settle(r.Context(), e, err))
+	i.answer(w, r, i.settle(r.Context(), e, err))
 }
 
-// answer tells a client what it may know of err.
-func answer(w http.ResponseWriter, err error) {
+// answer tells a client what it may know of err, and whoever runs the server what
+// it may not.
+func (i *Identities) answer(w http.ResponseWriter, r *http.Request, err error) {
 	status := HTTPStatus(err)
+	if status >= http.StatusInternalServerError && i.o.Fault != nil {
+		i.o.Fault(r, status, err)
+	}
 	text := http.StatusText(status)
 	switch status {
 	case http.StatusUnauthorized:

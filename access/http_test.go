@@ -88,7 +88,7 @@ func TestGuardKeepsTheTable(t *testing.T) {
 func (b *bench) guarded(t *testing.T, a Action) http.Handler {
 	t.Helper()
 	s := subjectFor(t, a)
-	return b.apps.Guard(a, func(*http.Request) (Subject, error) { return s, nil }, served())
+	return b.apps.Guard(Deed{Action: a, Subject: func(*http.Request) (Subject, error) { return s, nil }}, served())
 }
 
 func (b *bench) sendApproved(t *testing.T, by, approver Identity, a Action, token string) *http.Response {
@@ -142,9 +142,96 @@ func TestApprovalsGuard(t *testing.T) {
 	if res := send(t, h, token, with(ApprovalHeader, id)); res.StatusCode != http.StatusConflict {
 		t.Errorf("again: %s", res.Status)
 	}
-	bad := b.apps.Guard(KeysExport, func(*http.Request) (Subject, error) { return Subject{}, errors.New("no KID") }, served())
-	if res := send(t, bad, token, with(ApprovalHeader, id)); res.StatusCode != http.StatusBadRequest {
-		t.Errorf("no subject: %s", res.Status)
+	for class, want := range map[error]int{
+		ErrInvalid: http.StatusBadRequest, store.ErrUnavailable: http.StatusServiceUnavailable, errors.New("a fault"): http.StatusInternalServerError,
+	} {
+		bad := b.apps.Guard(Deed{Action: KeysExport, Subject: func(*http.Request) (Subject, error) { return Subject{}, fmt.Errorf("%w: no KID", class) }}, served())
+		if res := send(t, bad, token, with(ApprovalHeader, id)); res.StatusCode != want {
+			t.Errorf("no subject: %v: %s", class, res.Status)
+		}
+	}
+}
+
+// TestApprovalsGuardBefore: what is looked at before is looked at for an approval
+// that could be used, and costs none where it refuses.
+func TestApprovalsGuardBefore(t *testing.T) {
+	b := newBench(t)
+	token, alice := b.grant(t, "alice", Operator)
+	_, bob := b.grant(t, "bob", Approver)
+	s := subjectFor(t, KeysDestroy)
+	asked, good := 0, false
+	type seen struct{}
+	d := Deed{Action: KeysDestroy, Subject: func(*http.Request) (Subject, error) { return s, nil }}
+	d.Before = func(w http.ResponseWriter, r *http.Request) (context.Context, bool) {
+		asked++
+		if !good {
+			http.Error(w, "in use", http.StatusConflict)
+		}
+		return context.WithValue(r.Context(), seen{}, true), good
+	}
+	h := b.apps.Guard(d, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(seen{}) == nil {
+			t.Error("what Before has seen is not handed on")
+		}
+	}))
+	id, err := b.apps.Request(t.Context(), alice, KeysDestroy, s, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := func(what, header string, status, times int) {
+		t.Helper()
+		if res := send(t, h, token, with(ApprovalHeader, header)); res.StatusCode != status || asked != times {
+			t.Errorf("%s: %s, Before was asked %d times, want %d and %d", what, res.Status, asked, status, times)
+		}
+	}
+	step("no approval", "", http.StatusForbidden, 0)
+	step("not granted", id, http.StatusForbidden, 0)
+	b.wantLast(t, "alice", audit.ApprovalUse, audit.Refused)
+	b.approve(t, bob, id)
+	step("refused", id, http.StatusConflict, 1)
+	step("refused again", id, http.StatusConflict, 2)
+	good = true
+	step("done", id, http.StatusOK, 3)
+	step("used", id, http.StatusConflict, 3)
+}
+
+// TestGuardTellsFaults: what a client is not told, whoever runs the server hears.
+func TestGuardTellsFaults(t *testing.T) {
+	b := newBench(t)
+	token, id := b.grant(t, "alice", Auditor)
+	var heard []string
+	b.ids.o.Fault = func(r *http.Request, status int, err error) {
+		heard = append(heard, fmt.Sprint(r.Method, " ", status, " ", err))
+	}
+	h := Guard(b.ids, KeysList, served())
+	if send(t, h, token); len(heard) != 0 {
+		t.Errorf("of what went well: %q", heard)
+	}
+	if send(t, h, "x"); len(heard) != 0 {
+		t.Errorf("of a refusal: %q", heard)
+	}
+	name := identityName(id.ID)
+	if err := b.store.Delete(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.store.Put(t.Context(), name, []byte("forged\n"), store.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	res := send(t, h, token)
+	if text := body(t, res); res.StatusCode != http.StatusInternalServerError || strings.Contains(text, name) {
+		t.Errorf("answered: %s %s", res.Status, text)
+	}
+	if len(heard) != 1 || !strings.Contains(heard[0], "POST 500 ") || !strings.Contains(heard[0], name) {
+		t.Errorf("heard %q", heard)
+	}
+	found := 0
+	for got, err := range b.ids.List(t.Context()) {
+		if found++; got.ID != id.ID || !errors.Is(err, ErrForged) && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("listed: %v, %v", got, err)
+		}
+	}
+	if found != 1 {
+		t.Errorf("%d are listed", found)
 	}
 }
 
@@ -322,7 +409,7 @@ func TestHTTPStatus(t *testing.T) {
 		store.ErrUnavailable: 503, ErrForged: 500, ErrCorrupt: 500, errDown: 500, context.Canceled: 500,
 	} {
 		w := httptest.NewRecorder()
-		answer(w, fmt.Errorf("x: %w", err))
+		(&Identities{}).answer(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), fmt.Errorf("x: %w", err))
 		if w.Code != want {
 			t.Errorf("%v: %d, want %d", err, w.Code, want)
 		}

@@ -45,6 +45,9 @@ type Options struct {
 	// proxy that is the proxy's, for everybody: set it to read the header that the
 	// proxy, and only the proxy, sets.
 	Origin func(*http.Request) string
+	// Fault hears of what is answered with a status of 500 or more, and why; the
+	// client is not told. Nil: nobody hears of it.
+	Fault func(r *http.Request, status int, err error)
 }
 
 // Identities are the tokens of one control store. They are safe for concurrent
@@ -280,7 +283,8 @@ func (i *Identities) List(ctx context.Context) iter.Seq2[Identity, error] {
 		for _, found := range ids {
 			rec, err := i.read(ctx, found.id)
 			if err != nil {
-				err = fmt.Errorf("list identities: %w", err)
+				rec, err = storedIdentity{}, fmt.Errorf("list identities: %w", err)
+				rec.ID = found.id
 			}
 			rec.Revoked = found.revoked
 			if !yield(rec.Identity, err) || err != nil && !isOneOf(err, ErrForged, ErrCorrupt) {

@@ -26,10 +26,20 @@ func (a *Approvals) Use(ctx context.Context, requester Identity, id string, acti
 	return approval, nil
 }
 
-func (a *Approvals) use(ctx context.Context, by Identity, id string, action Action, subject Subject) (Approval, error) {
+// Check looks whether Use would take an approval now, and takes nothing. Errors are
+// Use's, on record as Use has them.
+func (a *Approvals) Check(ctx context.Context, requester Identity, id string, action Action, subject Subject) error {
+	if _, _, err := a.check(ctx, requester, id, action, subject); err != nil {
+		return fmt.Errorf("check approval: %w", err)
+	}
+	return nil
+}
+
+// check is an approval that could be used, and the record of its use.
+func (a *Approvals) check(ctx context.Context, by Identity, id string, action Action, subject Subject) (Approval, audit.Record, error) {
 	by, e, err := a.ids.enter(ctx, by, action)
 	if err != nil {
-		return Approval{}, err
+		return Approval{}, e, err
 	}
 	e.Action = audit.ApprovalUse
 	if _, ok := requestTime(id); ok {
@@ -38,11 +48,19 @@ func (a *Approvals) use(ctx context.Context, by Identity, id string, action Acti
 	describe(&e, Request{Action: action, Subject: subject, Requester: party(by)})
 	if err := subject.check(action); err != nil {
 		e.KID, e.Rotation, e.Asset, e.Object, e.Reason = "", "", "", "", "" // of unknown length
-		return Approval{}, a.ids.settle(ctx, e, err)
+		return Approval{}, e, a.ids.settle(ctx, e, err)
 	}
 	approval, err := a.usable(ctx, by, id, action, subject)
 	if err != nil {
-		return Approval{}, a.ids.settle(ctx, e, err)
+		return Approval{}, e, a.ids.settle(ctx, e, err)
+	}
+	return approval, e, nil
+}
+
+func (a *Approvals) use(ctx context.Context, by Identity, id string, action Action, subject Subject) (Approval, error) {
+	approval, e, err := a.check(ctx, by, id, action, subject)
+	if err != nil {
+		return Approval{}, err
 	}
 	e.Reason += ", approved by " + approval.Approver.Person + ": " + approval.Request.Reason
 	if err := a.ids.allow(ctx, e); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/rotation"
 	"github.com/seed-6133abe0/rekey/store"
 )
@@ -40,34 +42,36 @@ type Route struct {
 	Approved     bool
 	serve        http.HandlerFunc
 	subject      func(*http.Request) (access.Subject, error)
+	// before is asked before the approval is used up. It may be nil.
+	before func(http.ResponseWriter, *http.Request) (context.Context, bool)
 }
 
 // Routes lists the API.
 func (a *API) Routes() []Route {
 	return []Route{
-		{"GET", "/api/v1/keys", access.KeysList, false, a.keys, nil},
-		{"GET", "/api/v1/keys/{kid}", access.KeysShow, false, a.key, nil},
-		{"POST", "/api/v1/keys/{kid}/state", access.KeysState, false, a.keyState, nil},
-		{"POST", "/api/v1/keys/{kid}/export", access.KeysExport, true, a.keyExport, a.kidSubject},
-		{"POST", "/api/v1/keys/{kid}/destroy", access.KeysDestroy, true, a.keyDestroy, a.kidSubject},
-		{"GET", "/api/v1/restore/key", access.KeysShow, false, a.restoreKey, nil},
-		{"POST", "/api/v1/restore", access.KeysRestore, true, a.restore, a.restoreSubject},
-		{"GET", "/api/v1/keks", access.KEKList, false, a.keks, nil},
-		{"POST", "/api/v1/keks/destroy", access.KEKDestroy, true, a.kekDestroy, a.kekSubject},
-		{"POST", "/api/v1/rotations", access.RotationStart, false, a.rotationStart, nil},
-		{"GET", "/api/v1/rotations", access.RotationStatus, false, a.rotations, nil},
-		{"GET", "/api/v1/rotations/{id}", access.RotationStatus, false, a.rotation, nil},
-		{"GET", "/api/v1/audit", access.AuditRead, false, a.auditTail, nil},
-		{"GET", "/api/v1/requests", access.ApprovalList, false, a.requests, nil},
-		{"POST", "/api/v1/requests", access.ApprovalRequest, false, a.request, nil},
-		{"GET", "/api/v1/requests/{id}", access.ApprovalList, false, a.requestOne, nil},
-		{"POST", "/api/v1/requests/{id}/grant", access.ApprovalGrant, false, a.grant, nil},
+		{"GET", "/api/v1/keys", access.KeysList, false, a.keys, nil, nil},
+		{"GET", "/api/v1/keys/{kid}", access.KeysShow, false, a.key, nil, nil},
+		{"POST", "/api/v1/keys/{kid}/state", access.KeysState, false, a.keyState, nil, nil},
+		{"POST", "/api/v1/keys/{kid}/export", access.KeysExport, true, a.keyExport, a.kidSubject, nil},
+		{"POST", "/api/v1/keys/{kid}/destroy", access.KeysDestroy, true, a.keyDestroy, a.kidSubject, a.keyDestroyable},
+		{"GET", "/api/v1/restore/key", access.KeysShow, false, a.restoreKey, nil, nil},
+		{"POST", "/api/v1/restore", access.KeysRestore, true, a.restore, a.restoreSubject, a.restorable},
+		{"GET", "/api/v1/keks", access.KEKList, false, a.keks, nil, nil},
+		{"POST", "/api/v1/keks/destroy", access.KEKDestroy, true, a.kekDestroy, a.kekSubject, a.kekDestroyable},
+		{"POST", "/api/v1/rotations", access.RotationStart, false, a.rotationStart, nil, nil},
+		{"GET", "/api/v1/rotations", access.RotationStatus, false, a.rotations, nil, nil},
+		{"GET", "/api/v1/rotations/{id}", access.RotationStatus, false, a.rotation, nil, nil},
+		{"GET", "/api/v1/audit", access.AuditRead, false, a.auditTail, nil, nil},
+		{"GET", "/api/v1/requests", access.ApprovalList, false, a.requests, nil, nil},
+		{"POST", "/api/v1/requests", access.ApprovalRequest, false, a.request, nil, nil},
+		{"GET", "/api/v1/requests/{id}", access.ApprovalList, false, a.requestOne, nil, nil},
+		{"POST", "/api/v1/requests/{id}/grant", access.ApprovalGrant, false, a.grant, nil, nil},
 		// Whoever may see a request gets here; Refuse itself asks who may end it: an
 		// approver, and whoever asked.
-		{"POST", "/api/v1/requests/{id}/refuse", access.ApprovalList, false, a.refuse, nil},
-		{"GET", "/api/v1/identities", access.IdentityList, false, a.identities, nil},
-		{"POST", "/api/v1/identities", access.IdentityGrant, false, a.identityGrant, nil},
-		{"POST", "/api/v1/identities/{id}/revoke", access.IdentityRevoke, false, a.identityRevoke, nil},
+		{"POST", "/api/v1/requests/{id}/refuse", access.ApprovalList, false, a.refuse, nil, nil},
+		{"GET", "/api/v1/identities", access.IdentityList, false, a.identities, nil, nil},
+		{"POST", "/api/v1/identities", access.IdentityGrant, false, a.identityGrant, nil, nil},
+		{"POST", "/api/v1/identities/{id}/revoke", access.IdentityRevoke, false, a.identityRevoke, nil, nil},
 	}
 }
 
@@ -77,7 +81,7 @@ func (a *API) Handler() http.Handler {
 	for _, r := range a.Routes() {
 		var h http.Handler
 		if r.Approved {
-			h = a.Approvals.Guard(r.Action, r.subject, r.serve)
+			h = a.Approvals.Guard(access.Deed{Action: r.Action, Subject: r.subject, Before: r.before}, r.serve)
 		} else {
 			h = access.Guard(a.Identities, r.Action, r.serve)
 		}
@@ -101,12 +105,8 @@ func caller(r *http.Request) access.Identity {
 const maxBody = 1 << 20 // bytes of a JSON request
 
 // read decodes a JSON body, strictly; a bad one has been answered.
-func read(w http.ResponseWriter, r *http.Request, v any) bool {
-	return readUpTo(w, r, maxBody, v)
-}
-
-func readUpTo(w http.ResponseWriter, r *http.Request, limit int64, v any) bool {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
+func (a *API) read(w http.ResponseWriter, r *http.Request, v any) bool {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
 	if err == nil {
@@ -117,7 +117,7 @@ func readUpTo(w http.ResponseWriter, r *http.Request, limit int64, v any) bool {
 		}
 	}
 	if err != nil {
-		fail(w, fmt.Errorf("%w: read request: %w", access.ErrInvalid, err))
+		a.fail(w, r, fmt.Errorf("%w: read request: %w", access.ErrInvalid, err))
 		return false
 	}
 	return true
@@ -132,11 +132,22 @@ func answer(w http.ResponseWriter, v any) {
 }
 
 // fail answers with an error in the shape of the command line's.
-func fail(w http.ResponseWriter, err error) {
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if s := status(err); s >= http.StatusInternalServerError {
+		LogFault(a.Engine.Log)(r, s, err)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status(err))
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error(), "class": http.StatusText(status(err))})
+}
+
+// LogFault logs what was answered with a status of 500 or more, and why. It is for
+// [access.Options], too.
+func LogFault(log *slog.Logger) func(r *http.Request, status int, err error) {
+	return func(r *http.Request, status int, err error) {
+		log.Error("request failed", "method", r.Method, "path", r.URL.Path, "status", status, "error", err)
+	}
 }
 
 // status is the HTTP status of an error.
@@ -145,14 +156,14 @@ func status(err error) int {
 		err  error
 		code int
 	}{
-		{keyring.ErrNotFound, http.StatusNotFound},
+		{keyring.ErrNotFound, http.StatusNotFound}, {kms.ErrNotFound, http.StatusNotFound},
 		{catalog.ErrInUse, http.StatusConflict}, {catalog.ErrNotScanned, http.StatusConflict},
 		{keyring.ErrForbidden, http.StatusConflict}, {keyring.ErrTransition, http.StatusConflict},
 		{keyring.ErrExists, http.StatusConflict}, {keyring.ErrKEKInUse, http.StatusConflict},
 		{keyring.ErrSyntax, http.StatusBadRequest}, {key.ErrSyntax, http.StatusBadRequest},
 		{rotation.ErrNothing, http.StatusNotFound}, {rotation.ErrNoHandover, http.StatusConflict},
-		{errRestore, http.StatusUnprocessableEntity},
 		{store.ErrUnavailable, http.StatusServiceUnavailable},
+		{errRestore, http.StatusUnprocessableEntity},
 	} {
 		if errors.Is(err, c.err) {
 			return c.code
@@ -162,10 +173,10 @@ func status(err error) int {
 }
 
 // kid is the path's; a bad one has been answered.
-func kid(w http.ResponseWriter, r *http.Request) (key.KID, bool) {
+func (a *API) kid(w http.ResponseWriter, r *http.Request) (key.KID, bool) {
 	k, err := key.ParseKID(r.PathValue("kid"))
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return key.KID{}, false
 	}
 	return k, true

@@ -3,8 +3,10 @@ package dashboard
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/seed-6133abe0/rekey/access"
@@ -12,6 +14,7 @@ import (
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/kms"
+	"github.com/seed-6133abe0/rekey/store"
 )
 
 // KeyLine is one key in the list.
@@ -29,7 +32,7 @@ func (a *API) keys(w http.ResponseWriter, r *http.Request) {
 	lines := []KeyLine{}
 	for rec, err := range a.Engine.Ring.List(r.Context()) {
 		if err != nil {
-			fail(w, err)
+			a.fail(w, r, err)
 			return
 		}
 		lines = append(lines, KeyLine{rec.KID, rec.StateAt(a.Engine.Clock()), rec.URI, rec.Created, rec.Expires, rec.Tags, rec.KEK})
@@ -40,13 +43,13 @@ func (a *API) keys(w http.ResponseWriter, r *http.Request) {
 // key shows a record without the wrapped key: it is no secret, and nobody's
 // business either.
 func (a *API) key(w http.ResponseWriter, r *http.Request) {
-	k, ok := kid(w, r)
+	k, ok := a.kid(w, r)
 	if !ok {
 		return
 	}
 	rec, err := a.Engine.Ring.Get(r.Context(), k)
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	rec.Wrapped = nil
@@ -58,8 +61,8 @@ func (a *API) keyState(w http.ResponseWriter, r *http.Request) {
 		State keyring.State `json:"state"`
 		reason
 	}
-	k, ok := kid(w, r)
-	if !ok || !read(w, r, &body) {
+	k, ok := a.kid(w, r)
+	if !ok || !a.read(w, r, &body) {
 		return
 	}
 	err := body.check()
@@ -67,7 +70,7 @@ func (a *API) keyState(w http.ResponseWriter, r *http.Request) {
 		err = a.ring(r.Context()).SetState(r.Context(), k, body.State, body.Reason)
 	}
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	answer(w, map[string]any{"kid": k, "state": body.State})
@@ -82,7 +85,7 @@ type Exported struct {
 }
 
 func (a *API) keyExport(w http.ResponseWriter, r *http.Request) {
-	k, ok := kid(w, r)
+	k, ok := a.kid(w, r)
 	if !ok {
 		return
 	}
@@ -90,17 +93,17 @@ func (a *API) keyExport(w http.ResponseWriter, r *http.Request) {
 	ring := a.ring(r.Context())
 	err := a.record(r, audit.Record{Action: audit.KeyExport, KID: k.String(), Outcome: audit.Allowed, Reason: approved(approval)})
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	rec, err := ring.Get(r.Context(), k)
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	c, err := ring.Unwrap(r.Context(), k, keyring.Export, "")
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	raw := c.RevealSecretBytes()
@@ -119,9 +122,31 @@ func (a *API) record(r *http.Request, e audit.Record) error {
 	return a.Audit.Append(r.Context(), c.Record(e))
 }
 
+// keyDestroyable refuses what keyDestroy would.
+func (a *API) keyDestroyable(w http.ResponseWriter, r *http.Request) (context.Context, bool) {
+	k, ok := a.kid(w, r)
+	if !ok {
+		return nil, false
+	}
+	return a.allowed(w, r, audit.Record{Action: audit.KeyDestroy, KID: k.String()}, a.unused(r.Context(), k))
+}
+
+// allowed answers a refusal before an approval is used up, and puts it on record.
+func (a *API) allowed(w http.ResponseWriter, r *http.Request, e audit.Record, err error) (context.Context, bool) {
+	if err == nil {
+		return r.Context(), true
+	}
+	e.Request, e.Outcome = r.Header.Get(access.ApprovalHeader), audit.Refused
+	if errors.Is(err, store.ErrUnavailable) {
+		e.Outcome = audit.Failed
+	}
+	a.fail(w, r, a.because(r, e, err))
+	return nil, false
+}
+
 // keyDestroy refuses while an asset depends on the key, or may.
 func (a *API) keyDestroy(w http.ResponseWriter, r *http.Request) {
-	k, ok := kid(w, r)
+	k, ok := a.kid(w, r)
 	if !ok {
 		return
 	}
@@ -131,16 +156,22 @@ func (a *API) keyDestroy(w http.ResponseWriter, r *http.Request) {
 		err = a.ring(r.Context()).Destroy(r.Context(), k, approved(approval))
 	}
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	answer(w, map[string]any{"kid": k, "state": keyring.Destroyed})
 }
 
-// unused goes by a scan that began after the key left use.
+// unused is an error while the key may not be destroyed: it goes by a scan that began
+// after the key left use.
 func (a *API) unused(ctx context.Context, k key.KID) error {
 	rec, err := a.Engine.Ring.Get(ctx, k)
-	if err == nil {
+	s := rec.StateAt(a.Engine.Clock())
+	switch {
+	case err != nil:
+	case s != keyring.Destroyed && !slices.Contains(keyring.Transitions(s), keyring.Destroyed):
+		err = fmt.Errorf("%w: from %s to %s", keyring.ErrTransition, s, keyring.Destroyed)
+	default:
 		err = a.Engine.Index().CheckUnused(ctx, k, rec.LeftUse(a.Engine.Clock()))
 	}
 	if err != nil {
@@ -159,7 +190,7 @@ type KEKs interface {
 func (a *API) keks(w http.ResponseWriter, r *http.Request) {
 	choices, err := a.Engine.Ring.KEKs(r.Context())
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	out := []kms.Description{}
@@ -184,12 +215,40 @@ func (a *API) kekSubject(r *http.Request) (access.Subject, error) {
 	return access.Subject{KEK: kekOf(r)}, nil
 }
 
+// kekDestroyable refuses what kekDestroy would.
+func (a *API) kekDestroyable(w http.ResponseWriter, r *http.Request) (context.Context, bool) {
+	kek := kekOf(r)
+	return a.allowed(w, r, audit.Record{Action: audit.KEKDestroy, Object: kek}, a.kekUnused(r.Context(), kek))
+}
+
+func (a *API) kekUnused(ctx context.Context, kek string) error {
+	inUse, err := a.Engine.Ring.KEK(ctx)
+	n := 0
+	if err == nil {
+		n, err = a.Engine.Ring.UnderKEK(ctx, kek)
+	}
+	if err == nil {
+		_, err = a.KEKs.Describe(ctx, kek)
+	}
+	switch {
+	case err != nil:
+	case kek == inUse:
+		err = fmt.Errorf("%w: new keys are wrapped under it", keyring.ErrKEKInUse)
+	case n > 0:
+		err = fmt.Errorf("%w: %d keys and secrets are under it, or may be", keyring.ErrKEKInUse, n)
+	}
+	if err != nil {
+		return fmt.Errorf("destroy KEK: %w", err)
+	}
+	return nil
+}
+
 // kekDestroy schedules the end of a KEK that nothing is under.
 func (a *API) kekDestroy(w http.ResponseWriter, r *http.Request) {
 	approval, _ := access.ApprovalFrom(r.Context())
 	due, err := a.ring(r.Context()).DestroyKEK(r.Context(), a.KEKs, kekOf(r), approved(approval))
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	answer(w, map[string]any{"kek": kekOf(r), "destroys": due})

@@ -17,12 +17,12 @@ type Wanted struct {
 
 func (a *API) request(w http.ResponseWriter, r *http.Request) {
 	var body Wanted
-	if !read(w, r, &body) {
+	if !a.read(w, r, &body) {
 		return
 	}
 	id, err := a.Approvals.Request(r.Context(), caller(r), body.Action, body.Subject, body.Reason)
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	answer(w, map[string]string{"request": id})
@@ -32,7 +32,7 @@ func (a *API) requests(w http.ResponseWriter, r *http.Request) {
 	all := []access.Status{}
 	for s, err := range a.Approvals.Recent(r.Context()) {
 		if err != nil {
-			fail(w, err)
+			a.fail(w, r, err)
 			return
 		}
 		all = append(all, s)
@@ -43,7 +43,7 @@ func (a *API) requests(w http.ResponseWriter, r *http.Request) {
 func (a *API) requestOne(w http.ResponseWriter, r *http.Request) {
 	s, err := a.Approvals.Get(r.Context(), r.PathValue("id"))
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	answer(w, s)
@@ -52,7 +52,7 @@ func (a *API) requestOne(w http.ResponseWriter, r *http.Request) {
 func (a *API) grant(w http.ResponseWriter, r *http.Request) {
 	d, err := a.Approvals.Grant(r.Context(), caller(r), r.PathValue("id"))
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	answer(w, d)
@@ -60,11 +60,11 @@ func (a *API) grant(w http.ResponseWriter, r *http.Request) {
 
 func (a *API) refuse(w http.ResponseWriter, r *http.Request) {
 	var body reason
-	if !read(w, r, &body) {
+	if !a.read(w, r, &body) {
 		return
 	}
 	if err := a.Approvals.Refuse(r.Context(), caller(r), r.PathValue("id"), body.Reason); err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	answer(w, map[string]string{"request": r.PathValue("id"), "standing": string(access.StandingRefused)})
@@ -80,7 +80,7 @@ func (a *API) identities(w http.ResponseWriter, r *http.Request) {
 	all := []IdentityLine{}
 	for id, err := range a.Identities.List(r.Context()) {
 		if err != nil {
-			fail(w, err)
+			a.fail(w, r, err)
 			return
 		}
 		all = append(all, IdentityLine{id, id.Revoked})
@@ -98,12 +98,12 @@ type NewIdentity struct {
 
 func (a *API) identityGrant(w http.ResponseWriter, r *http.Request) {
 	var body NewIdentity
-	if !read(w, r, &body) {
+	if !a.read(w, r, &body) {
 		return
 	}
 	token, id, err := a.Identities.Grant(r.Context(), caller(r), access.Grant(body))
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	answer(w, map[string]any{"identity": id, "token": token.RevealSecretText()})
@@ -111,11 +111,11 @@ func (a *API) identityGrant(w http.ResponseWriter, r *http.Request) {
 
 func (a *API) identityRevoke(w http.ResponseWriter, r *http.Request) {
 	var body reason
-	if !read(w, r, &body) {
+	if !a.read(w, r, &body) {
 		return
 	}
 	if err := a.Identities.Revoke(r.Context(), caller(r), r.PathValue("id"), body.Reason); err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	answer(w, map[string]string{"identity": r.PathValue("id"), "revoked": fmt.Sprint(true)})

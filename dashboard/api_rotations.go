@@ -23,15 +23,15 @@ type NewRotation struct {
 
 func (a *API) rotationStart(w http.ResponseWriter, r *http.Request) {
 	var body NewRotation
-	if !read(w, r, &body) {
+	if !a.read(w, r, &body) {
 		return
 	}
 	if len(body.KIDs) == 0 {
-		fail(w, fmt.Errorf("%w: no kids", access.ErrInvalid))
+		a.fail(w, r, fmt.Errorf("%w: no kids", access.ErrInvalid))
 		return
 	}
 	if err := (reason{body.Reason}).check(); err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	c, _ := access.CallerFrom(r.Context())
@@ -43,7 +43,7 @@ func (a *API) rotationStart(w http.ResponseWriter, r *http.Request) {
 		AcceptUnproved: body.AcceptUnproved, DryRun: body.DryRun,
 	})
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	assets := []rotation.AssetStatus{}
@@ -57,12 +57,12 @@ func (a *API) rotations(w http.ResponseWriter, r *http.Request) {
 	all := []rotation.Status{}
 	for id, err := range a.Engine.Journal().Rotations(r.Context()) {
 		if err != nil {
-			fail(w, err)
+			a.fail(w, r, err)
 			return
 		}
 		s, err := a.Engine.Status(r.Context(), id)
 		if err != nil {
-			fail(w, err)
+			a.fail(w, r, err)
 			return
 		}
 		all = append(all, s)
@@ -73,7 +73,7 @@ func (a *API) rotations(w http.ResponseWriter, r *http.Request) {
 func (a *API) rotation(w http.ResponseWriter, r *http.Request) {
 	s, err := a.Engine.Status(r.Context(), r.PathValue("id"))
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	answer(w, s)
@@ -88,13 +88,13 @@ func (a *API) auditTail(w http.ResponseWriter, r *http.Request) {
 	if s := r.URL.Query().Get("n"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil || n < 1 || n > maxTail {
-			fail(w, fmt.Errorf("%w: n is not 1 to %d", access.ErrInvalid, maxTail))
+			a.fail(w, r, fmt.Errorf("%w: n is not 1 to %d", access.ErrInvalid, maxTail))
 			return
 		}
 	}
 	entries, err := audit.NewTail(a.Control, a.Engine.Clock).Last(r.Context(), n)
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	out := []audit.Record{}

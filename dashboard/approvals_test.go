@@ -116,7 +116,7 @@ func TestApprovalIsForOneThing(t *testing.T) {
 		"another key":         post(r.olga, "keys/"+other.String()+"/export"),
 		"another action":      post(r.olga, "keys/"+r.kid.String()+"/destroy"),
 		"both":                post(r.olga, "keys/"+off.String()+"/destroy"),
-		"a restore":           post(r.olga, "restore?digest="+strings.Repeat("ab", 32)),
+		"a restore":           post(r.olga, "restore?backup="+strings.Repeat("cd", 32)+"&digest="+strings.Repeat("ab", 32)),
 		"the end of a KEK":    post(r.olga, "keks/destroy?kek=local:00000000"),
 		"another's request":   r.exports(r.otto, id),
 		"approved for others": post(r.otto, "keys/"+other.String()+"/export"),

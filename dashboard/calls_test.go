@@ -234,7 +234,8 @@ func (w *world) backup() func() call {
 	digest := hex.EncodeToString(sum[:])
 	return func() call {
 		b := dashboard.Bundle{Backup: file.Bytes(), Shares: w.shares(made.Header, private), Code: w.code(made)}
-		return call{path: "/api/v1/restore?digest=" + digest, body: b, subject: access.Subject{Digest: digest}, check: contains(`"created":0`)}
+		print := made.Header.Fingerprint()
+		return call{path: "/api/v1/restore?digest=" + digest + "&backup=" + print, body: b, subject: access.Subject{Digest: digest, Object: print}, check: contains(`"created":0`)}
 	}
 }
 

@@ -117,10 +117,10 @@ func (r *Restorer) open(ctx context.Context, b Bundle, tried func(fingerprint st
 
 const maxBundle = 1 << 30 // bytes
 
-func (a *API) restoreKey(w http.ResponseWriter, _ *http.Request) {
+func (a *API) restoreKey(w http.ResponseWriter, r *http.Request) {
 	b, err := a.Restore.PublicKey()
 	if err != nil {
-		fail(w, err)
+		a.fail(w, r, err)
 		return
 	}
 	answer(w, map[string]string{"key": string(b)})
@@ -128,51 +128,45 @@ func (a *API) restoreKey(w http.ResponseWriter, _ *http.Request) {
 
 type openedKey struct{}
 
-// restoreSubject binds the approval to the backup's digest, which the query names.
-//
-// The guard asks for the subject before it uses the approval up, so this is where
-// the bundle is proved: a wrong code, or a share that is missing, costs no second
-// person's approval. Nothing is looked at, and no code can be guessed, without an
-// approval that could be used now; with one, [backup.MaxAttempts] codes are, each on
-// the log before. restore finds what was opened in the request's context.
+// restoreSubject binds the approval to the backup's digest and fingerprint, which the
+// query names: the one is of all that is in the file, the other is what was recorded
+// when it was made.
 func (a *API) restoreSubject(r *http.Request) (access.Subject, error) {
-	s := access.Subject{Digest: r.URL.Query().Get("digest")}
-	if len(s.Digest) != 2*sha256.Size {
-		return s, fmt.Errorf("%w: no digest of the backup in the query", access.ErrInvalid)
+	q := r.URL.Query()
+	s := access.Subject{Digest: q.Get("digest"), Object: q.Get("backup")}
+	if len(s.Digest) != 2*sha256.Size || len(s.Object) != 2*sha256.Size {
+		return s, fmt.Errorf("%w: no digest and fingerprint of the backup in the query", access.ErrInvalid)
 	}
-	id := r.Header.Get(access.ApprovalHeader)
-	if !a.released(r, id, s) {
-		return s, nil // the guard refuses it in its own words
-	}
-	o, err := a.openBundle(r, id, s)
-	if err != nil {
-		return s, fmt.Errorf("%w: %w", errRestore, err)
-	}
-	context.AfterFunc(r.Context(), o.master.Close) // the guard may still refuse
-	*r = *r.WithContext(context.WithValue(r.Context(), openedKey{}, o))
 	return s, nil
 }
 
-// released reports an approval that the guard would use for that subject. The
-// guard decides: this only keeps others from having anything looked at.
-func (a *API) released(r *http.Request, id string, s access.Subject) bool {
-	if id == "" {
-		return false
+// restorable proves the bundle before the approval is used up: a wrong code, or a
+// share that is missing, costs no second person's approval. Nothing is looked at, and
+// no code can be guessed, without an approval that could be used now; with one,
+// [backup.MaxAttempts] codes are, each on the log before. restore finds what was
+// opened in the request's context.
+func (a *API) restorable(w http.ResponseWriter, r *http.Request) (context.Context, bool) {
+	s, err := a.restoreSubject(r)
+	var o *opened
+	if err == nil {
+		o, err = a.openBundle(r, r.Header.Get(access.ApprovalHeader), s)
 	}
-	got, err := a.Approvals.Get(r.Context(), id)
-	return err == nil && got.Standing == access.StandingGranted && got.Request.Action == access.KeysRestore &&
-		got.Request.Subject == s && got.Request.Requester.Person == caller(r).Person
+	if err != nil {
+		a.fail(w, r, fmt.Errorf("%w: %w", errRestore, err))
+		return nil, false
+	}
+	context.AfterFunc(r.Context(), o.master.Close) // the approval may still be refused
+	return context.WithValue(r.Context(), openedKey{}, o), true
 }
 
 // openBundle reads and proves a bundle. What is wrong with it is on record.
 func (a *API) openBundle(r *http.Request, id string, s access.Subject) (*opened, error) {
-	e := audit.Record{Action: audit.KeyRestore, Request: id, Object: s.Digest}
-	b, err := readBundle(r, s.Digest)
+	e := audit.Record{Action: audit.KeyRestore, Request: id, Object: s.Object}
+	b, err := readBundle(r, s)
 	var o *opened
 	n := 0
 	if err == nil {
 		o, err = a.Restore.open(r.Context(), b, func(fingerprint string) (err error) {
-			e.Object = fingerprint
 			if n, err = restore.Try(r.Context(), a.Restore.control, fingerprint, id); err != nil {
 				return err
 			}
@@ -204,24 +198,28 @@ func (a *API) because(r *http.Request, e audit.Record, err error) error {
 }
 
 // readBundle reads a bundle whose backup is the one that was approved.
-func readBundle(r *http.Request, digest string) (Bundle, error) {
+func readBundle(r *http.Request, s access.Subject) (Bundle, error) {
 	var b Bundle
 	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBundle))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&b); err != nil {
 		return Bundle{}, fmt.Errorf("%w: read request: %w", access.ErrInvalid, err)
 	}
-	if sum := sha256.Sum256(b.Backup); hex.EncodeToString(sum[:]) != digest {
+	if sum := sha256.Sum256(b.Backup); hex.EncodeToString(sum[:]) != s.Digest {
 		return Bundle{}, errors.New("the backup is not the one that was approved")
 	}
-	return b, nil
+	h, err := backup.ReadHeader(bytes.NewReader(b.Backup))
+	if err == nil && h.Fingerprint() != s.Object {
+		err = fmt.Errorf("the backup is %s, and %s was approved", h.Fingerprint(), s.Object)
+	}
+	return b, err
 }
 
-// restore puts back what restoreSubject has opened, now that the approval is used.
+// restore puts back what restorable has opened, now that the approval is used.
 func (a *API) restore(w http.ResponseWriter, r *http.Request) {
 	o, ok := r.Context().Value(openedKey{}).(*opened)
 	if !ok {
-		fail(w, fmt.Errorf("%w: it was released while it was read; ask again", errRestore))
+		a.fail(w, r, fmt.Errorf("%w: nothing was opened", errRestore))
 		return
 	}
 	defer o.master.Close()
@@ -234,7 +232,7 @@ func (a *API) restore(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		e.Outcome = audit.Failed
-		fail(w, a.because(r, e, fmt.Errorf("%w: %w", errRestore, err)))
+		a.fail(w, r, a.because(r, e, fmt.Errorf("%w: %w", errRestore, err)))
 		return
 	}
 	answer(w, Restored{done.Entries, done.Created, o.fingerprint})

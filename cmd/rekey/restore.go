@@ -219,7 +219,7 @@ func sameState(a, b json.RawMessage) bool {
 func (a *app) remoteRestore(ctx context.Context, c *client, h *backup.Header, body []byte, o restoreFlags) error {
 	sum := sha256.Sum256(body)
 	digest := hex.EncodeToString(sum[:])
-	w := wanted{access.KeysRestore, access.Subject{Digest: digest}, o.reason}
+	w := wanted{access.KeysRestore, access.Subject{Digest: digest, Object: h.Fingerprint()}, o.reason}
 	if ready, err := a.released(ctx, c, o.request, w); !ready {
 		return err
 	}
@@ -258,7 +258,7 @@ func (a *app) remoteRestore(ctx context.Context, c *client, h *backup.Header, bo
 		return err
 	}
 	var out restored
-	if err := c.call(ctx, "POST", "/api/v1/restore?digest="+digest, o.request, in, &out); err != nil {
+	if err := c.call(ctx, "POST", "/api/v1/restore?digest="+digest+"&backup="+h.Fingerprint(), o.request, in, &out); err != nil {
 		return err
 	}
 	return a.printRestored(out, false)

@@ -44,6 +44,7 @@ func (a *app) attachAPI(ctx context.Context, e *rotation.Engine, signer *audit.S
 	if err != nil {
 		return err
 	}
+	ao.Fault = dashboard.LogFault(e.Log)
 	restorer, err := dashboard.NewRestorer(e.Control, time.Now)
 	if err != nil {
 		return err

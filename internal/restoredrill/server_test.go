@@ -151,6 +151,16 @@ func (d *desk) records(t *testing.T, ctx context.Context, request string) map[st
 	return n
 }
 
+// fingerprint is a backup's, without opening it.
+func fingerprint(t *testing.T, file []byte) string {
+	t.Helper()
+	h, err := backup.ReadHeader(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h.Fingerprint()
+}
+
 // TestServerDrill: a new machine where roles are in force. A wrong code, a share
 // too few and a damaged file leave the approval good; the right ones use it up.
 func TestServerDrill(t *testing.T) {
@@ -245,7 +255,7 @@ func (d *desk) guess(t *testing.T, ctx context.Context, request, code string, ti
 	var guesses sync.WaitGroup
 	for range times {
 		guesses.Go(func() {
-			r, err := http.NewRequestWithContext(ctx, http.MethodPost, server+"/api/v1/restore?digest="+digest(d.read(t, "keys.backup")), bytes.NewReader(body))
+			r, err := http.NewRequestWithContext(ctx, http.MethodPost, server+"/api/v1/restore?backup="+fingerprint(t, d.read(t, "keys.backup"))+"&digest="+digest(d.read(t, "keys.backup")), bytes.NewReader(body))
 			if err != nil {
 				t.Error(err)
 				return
