@@ -191,8 +191,15 @@ func (l *roleLab) direct(r commandRow, when string, want int, c command) {
 	if want != exitDone {
 		record = "-"
 	}
-	if want == exitApproval && !strings.Contains(got.err, errApproval.Error()) {
-		l.t.Errorf("%s: %s", what, got.err)
+	if want == exitApproval {
+		records := l.news()
+		if len(records) != 1 || records[0].Action != audit.RoleRefuse || records[0].Outcome != audit.Refused || records[0].Object != r.command || records[0].Actor != actorName() {
+			l.t.Errorf("%s: on record: %+v", what, records)
+		}
+		if !strings.Contains(got.err, errApproval.Error()) {
+			l.t.Errorf("%s: %s", what, got.err)
+		}
+		return
 	}
 	l.onRecord(what, record, actorName(), "", l.news())
 }
