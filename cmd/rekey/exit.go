@@ -128,6 +128,7 @@ func errorLineOf(err error) errorLine {
 	var ke *keyring.Error
 	var se *store.Error
 	var ae *audit.Error
+	var be *backup.Error
 	switch {
 	case errors.As(err, &ce):
 		l.Object, l.Offset = ce.Object, &ce.Offset
@@ -139,6 +140,11 @@ func errorLineOf(err error) errorLine {
 		l.Object = ke.Object
 	case errors.As(err, &ae):
 		l.Object = ae.Object
+	case errors.As(err, &be):
+		l.Object = be.Part
+		if be.Offset >= 0 {
+			l.Offset = &be.Offset
+		}
 	case errors.As(err, &se):
 		l.Object = se.Key
 	}
