@@ -24,9 +24,9 @@ type Identity struct {
 	ID      string    `json:"id"`
 	Person  string    `json:"person"` // who it is; one person may hold several tokens
 	Name    string    `json:"name"`   // what tells the person's tokens apart; not unique
-	Roles   Role      `json:"roles"`
-	Created time.Time `json:"created"`
-	Expires time.Time `json:"expires"`
+	Roles   Role      `json:"roles,omitempty"`
+	Created time.Time `json:"created,omitzero"`
+	Expires time.Time `json:"expires,omitzero"`
 	// GrantedBy is the person who granted it.
 	GrantedBy string `json:"granted_by"`
 	// Revoked is told by List. It is not part of what is stored.

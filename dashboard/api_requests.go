@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -74,16 +75,23 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request) {
 type IdentityLine struct {
 	access.Identity
 	Revoked bool `json:"revoked,omitempty"`
+	// Error is why the identity cannot be believed; it then has an id and no more.
+	Error string `json:"error,omitempty"`
 }
 
 func (a *API) identities(w http.ResponseWriter, r *http.Request) {
 	all := []IdentityLine{}
 	for id, err := range a.Identities.List(r.Context()) {
-		if err != nil {
+		if err != nil && !errors.Is(err, access.ErrForged) && !errors.Is(err, access.ErrCorrupt) {
 			a.fail(w, r, err)
 			return
 		}
-		all = append(all, IdentityLine{id, id.Revoked})
+		l := IdentityLine{Identity: id, Revoked: id.Revoked}
+		if err != nil {
+			l.Error = err.Error()
+			a.Engine.Log.Warn("identity cannot be believed", "identity", id.ID, "error", err)
+		}
+		all = append(all, l)
 	}
 	answer(w, all)
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -57,9 +59,9 @@ func (a *app) console(ctx context.Context) (*access.Identities, access.Identity,
 }
 
 func (a *app) identityGrantCommand() *cobra.Command {
-	var roles, life string
+	var roles, life, out string
 	var g access.Grant
-	c := &cobra.Command{Use: "grant PERSON", Short: "Make a token; it is printed once", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: "grant PERSON", Short: "Make a token; it is shown once", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		var err error
 		g.Person = args[0]
 		if g.Roles, err = access.ParseRole(roles); err != nil {
@@ -72,23 +74,62 @@ func (a *app) identityGrantCommand() *cobra.Command {
 			}
 			g.Expires = time.Now().Add(time.Duration(d)).UTC()
 		}
-		return a.identityGrant(cmd.Context(), g)
+		return a.identityGrant(cmd.Context(), g, out)
 	}}
 	f := c.Flags()
 	f.StringVar(&roles, "role", "", "operator, approver, auditor, worker or admin; several with commas")
 	f.StringVar(&g.Name, "name", "", "what tells the person's tokens apart")
+	f.StringVar(&out, "out", "", "new file, mode 0600, that the token goes to (absent: it is printed)")
 	f.StringVar(&life, "expires", "", "how long it is good, as 90d (default 90d, at most 366d)")
 	return c
 }
 
-func (a *app) identityGrant(ctx context.Context, g access.Grant) error {
-	c, err := a.remote()
+// granted is the --json shape of identity grant.
+type granted struct {
+	Identity access.Identity `json:"identity"`
+	Token    string          `json:"token,omitempty"` // absent: it is in the file of --out
+}
+
+// identityGrant makes the file of the token first: no token is made that cannot be
+// kept.
+func (a *app) identityGrant(ctx context.Context, g access.Grant, out string) error {
+	var got granted
+	var err error
+	if out == "" {
+		got, err = a.newToken(ctx, g)
+	} else {
+		err = writeWhole(out, func(w io.Writer) error {
+			if got, err = a.newToken(ctx, g); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(w, got.Token)
+			got.Token = ""
+			return err
+		})
+	}
 	if err != nil {
 		return err
 	}
-	var got struct {
-		Identity access.Identity `json:"identity"`
-		Token    string          `json:"token"`
+	if a.flags.json {
+		return a.printJSON(got)
+	}
+	where := "in " + out
+	if out == "" {
+		where = "not shown again"
+		_, err = fmt.Fprintln(a.stdout, got.Token)
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(a.stderr, "%s: %s until %s; the token is %s\n", got.Identity, got.Identity.Roles, got.Identity.Expires.Format(time.RFC3339), where)
+	}
+	return err
+}
+
+// newToken makes it, through the server where one is named.
+func (a *app) newToken(ctx context.Context, g access.Grant) (granted, error) {
+	var got granted
+	c, err := a.remote()
+	if err != nil {
+		return got, err
 	}
 	if c != nil {
 		in := map[string]any{"person": g.Person, "name": g.Name, "roles": g.Roles}
@@ -106,24 +147,19 @@ func (a *app) identityGrant(ctx context.Context, g access.Grant) error {
 			}
 		}
 	}
-	if err != nil {
-		return err
-	}
-	if a.flags.json {
-		return a.printJSON(got)
-	}
-	_, err = fmt.Fprintln(a.stdout, got.Token)
-	if err == nil {
-		_, err = fmt.Fprintf(a.stderr, "%s: %s until %s; the token is not shown again\n", got.Identity, got.Identity.Roles, got.Identity.Expires.Format(time.RFC3339))
-	}
-	return err
+	return got, err
 }
 
 // identityLine is the --json shape of an identity.
 type identityLine struct {
 	access.Identity
 	Revoked bool `json:"revoked,omitempty"`
+	// Error is why the identity cannot be believed; it then has an id and no more.
+	Error string `json:"error,omitempty"`
 }
+
+// errUnbelieved: an identity is listed that lets nobody in.
+var errUnbelieved = errors.New("identities cannot be believed")
 
 func (a *app) identityListCommand() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "List who holds which roles", RunE: func(cmd *cobra.Command, _ []string) error {
@@ -135,25 +171,50 @@ func (a *app) identityListCommand() *cobra.Command {
 			var ids *access.Identities
 			if ids, _, err = a.console(cmd.Context()); err == nil {
 				for id, lerr := range ids.List(cmd.Context()) {
-					if lerr != nil {
+					if lerr != nil && !errors.Is(lerr, access.ErrForged) && !errors.Is(lerr, access.ErrCorrupt) {
 						return lerr
 					}
-					all = append(all, identityLine{id, id.Revoked})
+					l := identityLine{Identity: id, Revoked: id.Revoked}
+					if lerr != nil {
+						l.Error = lerr.Error()
+					}
+					all = append(all, l)
 				}
 			}
 		}
 		if err != nil {
 			return err
 		}
-		if a.flags.json {
-			return a.printJSON(all)
+		return a.printIdentities(all)
+	}}
+}
+
+// printIdentities ends in an error where one of them cannot be believed.
+func (a *app) printIdentities(all []identityLine) error {
+	var bad []string
+	for _, l := range all {
+		if l.Error != "" {
+			bad = append(bad, l.ID+": "+l.Error)
 		}
-		return table(a.stdout, "IDENTITY PERSON NAME ROLES EXPIRES REVOKED", func(row func(...any)) {
+	}
+	var err error
+	if a.flags.json {
+		err = a.printJSON(all)
+	} else {
+		err = table(a.stdout, "IDENTITY PERSON NAME ROLES EXPIRES REVOKED", func(row func(...any)) {
 			for _, l := range all {
+				if l.Error != "" {
+					row(l.ID, "?", "?", "cannot be believed", "?", l.Revoked)
+					continue
+				}
 				row(l.ID, l.Person, l.Name, l.Roles, l.Expires.Format(time.RFC3339), l.Revoked)
 			}
 		})
-	}}
+	}
+	if err == nil && len(bad) > 0 {
+		err = fmt.Errorf("%w: %d of %d: %s", errUnbelieved, len(bad), len(all), strings.Join(bad, "; "))
+	}
+	return err
 }
 
 func (a *app) identityRevokeCommand() *cobra.Command {

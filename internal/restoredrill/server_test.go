@@ -23,7 +23,7 @@ func (m *machine) serve(t *testing.T, ctx context.Context) {
 	t.Helper()
 	for _, grant := range []string{"olga --role operator", "anna --role approver"} {
 		name, _, _ := strings.Cut(grant, " ")
-		line := "umask 077; rekey identity grant " + grant + " --signing-key signing.key > " + name + ".token"
+		line := "rekey identity grant " + grant + " --signing-key signing.key --out " + name + ".token"
 		if a := m.shell(t, ctx, "", line); a.code != 0 {
 			t.Fatalf("%s: exit %d\n%s", line, a.code, a.stderr)
 		}
