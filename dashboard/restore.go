@@ -64,6 +64,10 @@ type Restored struct {
 	Entries int    `json:"entries"`
 	Created int    `json:"created"`
 	Backup  string `json:"backup"` // the fingerprint
+	// Replaced are those of Created whose record stood and did not decode.
+	Replaced int `json:"replaced,omitempty"`
+	// Failed are the keys of the backup that are not restored.
+	Failed []restore.Failure `json:"failed,omitempty"`
 }
 
 // opened is a backup whose shares and code are right, and which is whole.
@@ -133,12 +137,14 @@ type openedKey struct{}
 // when it was made.
 func (a *API) restoreSubject(r *http.Request) (access.Subject, error) {
 	q := r.URL.Query()
-	s := access.Subject{Digest: q.Get("digest"), Object: q.Get("backup")}
-	if len(s.Digest) != 2*sha256.Size || len(s.Object) != 2*sha256.Size {
-		return s, fmt.Errorf("%w: no digest and fingerprint of the backup in the query", access.ErrInvalid)
+	if len(q.Get("digest")) != 2*sha256.Size || len(q.Get("backup")) != 2*sha256.Size {
+		return access.Subject{}, fmt.Errorf("%w: no digest and fingerprint of the backup in the query", access.ErrInvalid)
 	}
-	return s, nil
+	return access.Subject{Digest: q.Get("digest"), Object: restore.Name(q.Get("backup"), replaces(r))}, nil
 }
+
+// replaces tells whether corrupt records are to be replaced.
+func replaces(r *http.Request) bool { return r.URL.Query().Get("replace") == "corrupt" }
 
 // restorable proves the bundle before the approval is used up: a wrong code, or a
 // share that is missing, costs no second person's approval. Nothing is looked at, and
@@ -161,8 +167,8 @@ func (a *API) restorable(w http.ResponseWriter, r *http.Request) (context.Contex
 
 // openBundle reads and proves a bundle. What is wrong with it is on record.
 func (a *API) openBundle(r *http.Request, id string, s access.Subject) (*opened, error) {
-	e := audit.Record{Action: audit.KeyRestore, Request: id, Object: s.Object}
-	b, err := readBundle(r, s)
+	e := audit.Record{Action: audit.KeyRestore, Request: id, Object: r.URL.Query().Get("backup")}
+	b, err := readBundle(r, s.Digest, e.Object)
 	var o *opened
 	n := 0
 	if err == nil {
@@ -198,19 +204,19 @@ func (a *API) because(r *http.Request, e audit.Record, err error) error {
 }
 
 // readBundle reads a bundle whose backup is the one that was approved.
-func readBundle(r *http.Request, s access.Subject) (Bundle, error) {
+func readBundle(r *http.Request, digest, fingerprint string) (Bundle, error) {
 	var b Bundle
 	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBundle))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&b); err != nil {
 		return Bundle{}, fmt.Errorf("%w: read request: %w", access.ErrInvalid, err)
 	}
-	if sum := sha256.Sum256(b.Backup); hex.EncodeToString(sum[:]) != s.Digest {
+	if sum := sha256.Sum256(b.Backup); hex.EncodeToString(sum[:]) != digest {
 		return Bundle{}, errors.New("the backup is not the one that was approved")
 	}
 	h, err := backup.ReadHeader(bytes.NewReader(b.Backup))
-	if err == nil && h.Fingerprint() != s.Object {
-		err = fmt.Errorf("the backup is %s, and %s was approved", h.Fingerprint(), s.Object)
+	if err == nil && h.Fingerprint() != fingerprint {
+		err = fmt.Errorf("the backup is %s, and %s was approved", h.Fingerprint(), fingerprint)
 	}
 	return b, err
 }
@@ -228,12 +234,22 @@ func (a *API) restore(w http.ResponseWriter, r *http.Request) {
 	err := a.record(r, e)
 	var done restore.Counts
 	if err == nil {
-		done, err = restore.All(r.Context(), a.ring(r.Context()), o.unlocked, o.body, approved(approval))
+		done, err = restore.All(r.Context(), a.ring(r.Context()), o.unlocked, o.body, restore.Options{
+			Reason: approved(approval), ReplaceCorrupt: replaces(r), Control: a.Control,
+			Record: func(_ context.Context, e audit.Record) error { return a.record(r, e) },
+		})
 	}
 	if err != nil {
 		e.Outcome = audit.Failed
 		a.fail(w, r, a.because(r, e, fmt.Errorf("%w: %w", errRestore, err)))
 		return
 	}
-	answer(w, Restored{done.Entries, done.Created, o.fingerprint})
+	if n := len(done.Failed); n > 0 {
+		e.Outcome, e.Reason = audit.Failed, fmt.Sprintf("%d of %d keys and secrets are not restored: %s", n, n+done.Entries, approved(approval))
+		if err := a.record(r, e); err != nil {
+			a.fail(w, r, err)
+			return
+		}
+	}
+	answer(w, Restored{done.Entries, done.Created, o.fingerprint, done.Replaced, done.Failed})
 }

@@ -30,6 +30,7 @@ import (
 type restoreFlags struct {
 	shareFlags
 	check, showKey  bool
+	show, replace   bool
 	reason, request string
 }
 
@@ -42,12 +43,15 @@ func (a *app) keysRestoreCommand() *cobra.Command {
 			if o.showKey {
 				return a.showRestoreKey(cmd.Context())
 			}
-			if len(args) != 1 || strings.TrimSpace(o.reason) == "" {
+			if len(args) != 1 || strings.TrimSpace(o.reason) == "" && !o.show {
 				return usagef("keys restore needs a backup and --reason")
 			}
 			body, err := os.ReadFile(args[0])
 			if err != nil {
 				return usagef("read backup: %v", err)
+			}
+			if o.show {
+				return a.showBackup(body)
 			}
 			return a.keysRestore(cmd.Context(), body, o)
 		},
@@ -56,6 +60,8 @@ func (a *app) keysRestoreCommand() *cobra.Command {
 	f := c.Flags()
 	f.BoolVar(&o.check, "check", false, "prove the backup on a scratch store; the live one is not touched")
 	f.BoolVar(&o.showKey, "show-key", false, "print the public key of the --server that shares are sealed to")
+	f.BoolVar(&o.show, "show", false, "print the backup's fingerprint and who can open it, and open nothing")
+	f.BoolVar(&o.replace, "replace-corrupt", false, "also put keys back over records that do not read; what stood there is kept under corrupt/")
 	f.StringVar(&o.reason, "reason", "", "why, for the audit record")
 	f.StringVar(&o.request, "request", "", "the approved request that this carries out")
 	return c
@@ -94,6 +100,12 @@ func (a *app) keysRestore(ctx context.Context, body []byte, o restoreFlags) erro
 		e.Outcome, e.Reason = audit.Failed, err.Error()
 		return joinRecord(err, k.audit.Append(ctx, e))
 	}
+	if err := out.partial(); err != nil {
+		e.Outcome, e.Reason = audit.Failed, err.Error()
+		if err := k.audit.Append(ctx, e); err != nil {
+			return err
+		}
+	}
 	return a.printRestored(out, o.check)
 }
 
@@ -107,7 +119,9 @@ func (a *app) localRestore(ctx context.Context, k *keyroom, h *backup.Header, bo
 	if o.check {
 		return checkBackup(ctx, u, h, body, o.reason)
 	}
-	done, err := restore.All(ctx, k.ring, u, body, o.reason)
+	done, err := restore.All(ctx, k.ring, u, body, restore.Options{
+		Reason: o.reason, ReplaceCorrupt: o.replace, Control: k.control, Record: k.audit.Append,
+	})
 	return countsOf(done, h), err
 }
 
@@ -127,7 +141,7 @@ func (a *app) unlock(ctx context.Context, k *keyroom, h *backup.Header, o restor
 	if err != nil {
 		return nil, nil, err
 	}
-	code, err := readCode(a.stdin)
+	code, err := a.readCode()
 	if err != nil {
 		m.Close()
 		return nil, nil, err
@@ -147,7 +161,10 @@ func checkBackup(ctx context.Context, u *backup.Unlocked, h *backup.Header, body
 		return restored{}, err
 	}
 	defer end()
-	done, err := restore.All(ctx, ring, u, body, reason)
+	done, err := restore.All(ctx, ring, u, body, restore.Options{Reason: reason})
+	if err == nil && len(done.Failed) > 0 {
+		err = fmt.Errorf("%w: key %s: %s", backup.ErrDamaged, done.Failed[0].KID, done.Failed[0].Reason)
+	}
 	if err == nil {
 		err = compareAll(ctx, ring, u.Entries(bytes.NewReader(body)))
 	}
@@ -219,7 +236,7 @@ func sameState(a, b json.RawMessage) bool {
 func (a *app) remoteRestore(ctx context.Context, c *client, h *backup.Header, body []byte, o restoreFlags) error {
 	sum := sha256.Sum256(body)
 	digest := hex.EncodeToString(sum[:])
-	w := wanted{access.KeysRestore, access.Subject{Digest: digest, Object: h.Fingerprint()}, o.reason}
+	w := wanted{access.KeysRestore, access.Subject{Digest: digest, Object: restore.Name(h.Fingerprint(), o.replace)}, o.reason}
 	if ready, err := a.released(ctx, c, o.request, w); !ready {
 		return err
 	}
@@ -254,14 +271,50 @@ func (a *app) remoteRestore(ctx context.Context, c *client, h *backup.Header, bo
 		}
 		in.Shares = append(in.Shares, text)
 	}
-	if in.Code, err = readCode(a.stdin); err != nil {
+	if in.Code, err = a.readCode(); err != nil {
 		return err
 	}
 	var out restored
-	if err := c.call(ctx, "POST", "/api/v1/restore?digest="+digest+"&backup="+h.Fingerprint(), o.request, in, &out); err != nil {
+	path := "/api/v1/restore?digest=" + digest + "&backup=" + h.Fingerprint()
+	if o.replace {
+		path += "&replace=corrupt"
+	}
+	if err := c.call(ctx, "POST", path, o.request, in, &out); err != nil {
 		return err
 	}
 	return a.printRestored(out, false)
+}
+
+// shownBackup is the --json shape of what a backup tells everybody.
+type shownBackup struct {
+	Backup  string             `json:"backup"` // the fingerprint
+	SHA256  string             `json:"sha256"` // of the file
+	Created time.Time          `json:"created"`
+	Source  string             `json:"source,omitempty"`
+	Comment string             `json:"comment,omitempty"`
+	Needs   int                `json:"needs"`
+	Holders []backup.Custodian `json:"holders"`
+}
+
+// showBackup prints what an approver compares with the request of a restore.
+func (a *app) showBackup(body []byte) error {
+	h, err := backup.ReadHeader(bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	sum, m := sha256.Sum256(body), h.Manifest
+	s := shownBackup{h.Fingerprint(), hex.EncodeToString(sum[:]), m.Created, m.Source, m.Comment, m.Threshold, m.Holders}
+	if a.flags.json {
+		return a.printJSON(s)
+	}
+	_, err = fmt.Fprintf(a.stdout, "backup %s\nsha256 %s\nmade %s, as the file says; %d of %d shares restore it\n",
+		s.Backup, s.SHA256, s.Created.Format(time.RFC3339), s.Needs, len(s.Holders))
+	for _, c := range s.Holders {
+		if err == nil {
+			_, err = fmt.Fprintf(a.stdout, "holder %q %s\n", c.Name, c.Key)
+		}
+	}
+	return err
 }
 
 func restoreKey(ctx context.Context, c *client) (string, error) {

@@ -5,8 +5,9 @@
 //
 //	restores/<fingerprint>/<counter>            there: the code of that counter was taken
 //	restores/<fingerprint>/tries/<request>/<n>  there: the n-th code was tried
+//	corrupt/<record>/<SHA-256>                   a record that did not decode and was replaced
 //
-// It never opens a share, asks nobody, and writes no audit record of its own: the
-// ring records each key, its callers the rest. A control store that is new, or
+// It never opens a share, asks nobody, and writes no audit record of its own but of a
+// record that it replaces: the ring records each key, its callers the rest. A control store that is new, or
 // that somebody deletes from, knows no codes that were taken before.
 package restore

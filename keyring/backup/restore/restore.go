@@ -1,14 +1,12 @@
 package restore
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
 
-	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/keyring/backup"
 	"github.com/seed-6133abe0/rekey/store"
 )
@@ -46,34 +44,4 @@ func claim(ctx context.Context, control store.Store, name string, taken error) e
 		return taken
 	}
 	return err
-}
-
-// Counts is what a restore came to.
-type Counts struct {
-	Entries int // keys and secrets in the backup
-	Created int // of these were not there
-}
-
-// All restores every entry of a backup that is whole. Errors are those of
-// Unlocked.Verify, before anything is restored, and of Ring.Restore. After one of
-// these some entries stand; All again goes on from there.
-func All(ctx context.Context, ring *keyring.Ring, u *backup.Unlocked, body []byte, reason string) (Counts, error) {
-	if _, err := u.Verify(bytes.NewReader(body)); err != nil {
-		return Counts{}, err
-	}
-	var done Counts
-	for e, err := range u.Entries(bytes.NewReader(body)) {
-		if err != nil {
-			return done, err
-		}
-		created, err := ring.Restore(ctx, keyring.Copy(e), reason)
-		if err != nil {
-			return done, err
-		}
-		done.Entries++
-		if created {
-			done.Created++
-		}
-	}
-	return done, nil
 }
