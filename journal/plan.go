@@ -149,6 +149,17 @@ type Refusal struct {
 	Failed bool   `json:"failed,omitempty"`
 }
 
+// Flips are the entry manifests that change, where they stand.
+func (p *Plan) Flips() []Move {
+	var flips []Move
+	for _, m := range p.Manifests {
+		if m.From == m.To {
+			flips = append(flips, m)
+		}
+	}
+	return flips
+}
+
 // Moves maps every object that moves to the key of its successor.
 func (p *Plan) Moves() map[string]string {
 	m := map[string]string{}

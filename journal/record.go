@@ -11,17 +11,25 @@ import (
 type Phase string
 
 // The phases of a rotation. Planning: its plans are being written; a rotation
-// that died there has touched nothing. Done, Partial and Failed are final.
+// that died there has touched nothing. Paused: nothing of it is worked or
+// published until it is resumed. Done, Partial, Failed and Cancelled are final.
 const (
-	Planning Phase = "planning"
-	Working  Phase = "working"
-	Done     Phase = "done"
-	Partial  Phase = "partial"
-	Failed   Phase = "failed"
+	Planning  Phase = "planning"
+	Working   Phase = "working"
+	Paused    Phase = "paused"
+	Done      Phase = "done"
+	Partial   Phase = "partial"
+	Failed    Phase = "failed"
+	Cancelled Phase = "cancelled"
 )
 
-// Final reports whether nothing more will happen by itself.
-func (p Phase) Final() bool { return p == Done || p == Partial || p == Failed }
+// Final reports whether nothing more will happen, by itself or by a resume.
+func (p Phase) Final() bool {
+	return p == Done || p == Partial || p == Failed || p == Cancelled
+}
+
+// Stopped reports whether nothing is to be worked or published now.
+func (p Phase) Stopped() bool { return p == Paused || p.Final() }
 
 // Kind is why a rotation runs. It is also its priority in the queue.
 type Kind string
@@ -55,6 +63,18 @@ type State struct {
 	HandoverNone bool `json:"handover_none,omitempty"`
 	// HandedOver is when the receiver acknowledged the new keys.
 	HandedOver time.Time `json:"handed_over,omitzero"`
+	// Halt is who paused or cancelled the rotation, while it is.
+	Halt *Halt `json:"halt,omitempty"`
+	// Resumed is when it was last taken up after a pause: what is bounded in time
+	// from the start of a rotation is bounded from then.
+	Resumed time.Time `json:"resumed,omitzero"`
+}
+
+// Halt is why a rotation was paused or cancelled.
+type Halt struct {
+	Actor  string    `json:"actor"`
+	Reason string    `json:"reason,omitempty"`
+	Time   time.Time `json:"time"`
 }
 
 // Lease says who drives a rotation, and until when. Every step of driving is

@@ -24,14 +24,17 @@ const (
 	// under a new name, in case the queue still holds the old name for a job
 	// that nobody will run: of a worker that died, or in its archive.
 	renameAfter = 3
+	// lookEvery is how old the state may be that an asset is worked by.
+	lookEvery = time.Second
 	// awayLimit bounds the rounds in a row that find the store away.
 	awayLimit = 30
 )
 
 // Drive carries a rotation to its end: it queues parts, settles assets, and
 // says how it ended. Any number may try; the lease lets one at a time. It ends
-// with ErrLeased where another driver is alive, and with ctx's error where it is
-// stopped; the rotation can be driven on from where it stands.
+// with ErrLeased where another driver is alive, with ErrPaused or ErrCancelled where
+// the rotation is that or becomes it, and with ctx's error where it is stopped; the
+// rotation can be driven on from where it stands.
 func (e *Engine) Drive(ctx context.Context, id string) (journal.State, error) {
 	state, _, err := e.Journal().State(ctx, id)
 	if err != nil {
@@ -40,6 +43,8 @@ func (e *Engine) Drive(ctx context.Context, id string) (journal.State, error) {
 	switch {
 	case state.Phase == journal.Planning:
 		return state, fmt.Errorf("drive rotation %s: %w: nothing was touched; start it again", id, ErrPlanning)
+	case halted(state) != nil:
+		return state, fmt.Errorf("drive rotation %s: %w", id, halted(state))
 	case state.Phase.Final():
 		return state, nil
 	}
@@ -78,6 +83,8 @@ type driver struct {
 	inWork int
 	away   int
 	poll   time.Duration
+	// looked is when the state was read.
+	looked time.Time
 }
 
 func (d *driver) run(ctx context.Context) error {
@@ -101,14 +108,37 @@ func (d *driver) run(ctx context.Context) error {
 		if err := d.round(ctx); err != nil {
 			return err
 		}
-		if err := d.pause(ctx); err != nil {
+		if err := d.wait(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *driver) pause(ctx context.Context) error {
+// again reads the state where what is known of it is old. A rotation that was
+// paused and resumed meanwhile has let parts go that the driver thinks in work:
+// they are queued again.
+func (d *driver) again(ctx context.Context) error {
+	now := d.e.Clock()
+	if now.Sub(d.looked) < lookEvery {
+		return nil
+	}
+	state, err := d.e.goesOn(ctx, d.state.Rotation)
+	if err != nil {
+		return err
+	}
+	if state.Generation != d.state.Generation {
+		for _, a := range d.active {
+			for n := range a.queued {
+				a.queued[n] = waiting{}
+			}
+		}
+	}
+	d.state, d.looked = state, now
+	return nil
+}
+
+func (d *driver) wait(ctx context.Context) error {
 	if len(d.active) == 0 {
 		return ctx.Err()
 	}
@@ -145,7 +175,10 @@ func (d *driver) round(ctx context.Context) error {
 	var left []*asset
 	away := false
 	for _, a := range d.active {
-		settled, err := d.look(ctx, a)
+		settled, err := false, d.again(ctx)
+		if err == nil {
+			settled, err = d.look(ctx, a)
+		}
 		if passing(err) && d.away < awayLimit {
 			away = true
 			d.e.Log.Warn("store or key service is away; the asset waits", "rotation", d.state.Rotation, "asset", a.plan.Asset, "error", err)

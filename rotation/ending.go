@@ -45,6 +45,9 @@ func (e *Engine) finish(ctx context.Context, id string) (journal.State, error) {
 		}
 	}
 	state, etag, err := e.Journal().State(ctx, id)
+	if err == nil {
+		err = during("drive", id, halted(state))
+	}
 	if err != nil {
 		return state, err
 	}

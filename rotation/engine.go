@@ -31,6 +31,12 @@ var (
 	ErrLeased = errors.New("somebody else drives the rotation")
 	// ErrStale: an entry manifest is not what the plan saw.
 	ErrStale = errors.New("entry manifest was replaced after the plan")
+	// ErrPaused: nothing of the rotation is worked or published until it is resumed.
+	ErrPaused = errors.New("the rotation is paused")
+	// ErrCancelled: the rotation was given up.
+	ErrCancelled = errors.New("the rotation is cancelled")
+	// ErrPhase: what is asked cannot be done to a rotation that has come so far.
+	ErrPhase = errors.New("the rotation does not stand where that can be done")
 )
 
 // Queue takes parts. queue.ErrUnavailable means that the part may not have been

@@ -32,7 +32,7 @@ func NewOpenings(j *journal.Journal) *Openings {
 	return &Openings{journal: j, planned: map[string]opening{}}
 }
 
-// Opened is when a rotation of kid was started: keyring.ErrForbidden where there
+// Opened is when a rotation of kid was started, or resumed after a pause: keyring.ErrForbidden where there
 // is none of that name, where it is over, or where it does not rotate kid; a zero
 // kid asks of the rotation alone.
 func (o *Openings) Opened(ctx context.Context, rotation string, kid key.KID) (time.Time, error) {
@@ -50,6 +50,9 @@ func (o *Openings) Opened(ctx context.Context, rotation string, kid key.KID) (ti
 			return time.Time{}, fmt.Errorf("%w: the rotation is over", keyring.ErrForbidden)
 		}
 		p = opening{s.Created, s.KIDs}
+		if s.Resumed.After(p.since) {
+			p.since = s.Resumed
+		}
 	}
 	if !kid.IsZero() && !slices.Contains(p.kids, kid) {
 		return time.Time{}, fmt.Errorf("%w: the rotation does not rotate this key", keyring.ErrForbidden)

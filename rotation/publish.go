@@ -22,6 +22,9 @@ func (e *Engine) settle(ctx context.Context, state *journal.State, p *journal.Pl
 		return err
 	}
 	if o.State == journal.AssetPending {
+		if _, err := e.goesOn(ctx, p.Rotation); err != nil {
+			return err
+		}
 		weighed, err := e.weigh(ctx, *state, p)
 		if err != nil {
 			return err
@@ -88,28 +91,44 @@ func (e *Engine) publish(ctx context.Context, p *journal.Plan) (findings []strin
 
 // publishManifests writes the new manifests, those that viewers enter by last.
 // Every flip is prepared, and its manifest compared with what the plan saw, before
-// the first is made.
+// the first is made: where the records of all flips stand, so does all that the
+// manifests will lead to, and the asset may be flipped from them alone.
 func (e *Engine) publishManifests(ctx context.Context, p *journal.Plan, rw rewriter) (findings []string, err error) {
-	var flips []journal.Move
-	for _, m := range p.Manifests {
-		var old []byte
-		if m.From == m.To {
-			flips = append(flips, m)
-			f, _, _, err := e.prepareFlip(ctx, p, m, rw)
-			if err != nil {
-				return nil, err
-			}
-			old = f.Old
-		} else if old, err = e.publishPlaylist(ctx, m, rw); err != nil {
-			return nil, err
-		}
+	keep := func(m journal.Move, old []byte) error {
 		kept, err := rw.oldDRMData(m, old)
 		if err != nil {
-			return nil, &publishError{object: m.From, err: err}
+			return &publishError{object: m.From, err: err}
 		}
 		findings = append(findings, kept...)
+		return nil
 	}
-	for _, m := range flips {
+	for _, m := range p.Manifests {
+		if m.From == m.To {
+			continue
+		}
+		old, err := e.publishPlaylist(ctx, m, rw)
+		if err == nil {
+			err = keep(m, old)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	// The last look: from here the asset is flipped, whatever becomes of the
+	// rotation.
+	if _, err := e.goesOn(ctx, p.Rotation); err != nil {
+		return nil, err
+	}
+	for _, m := range p.Flips() {
+		f, _, _, err := e.prepareFlip(ctx, p, m, rw)
+		if err == nil {
+			err = keep(m, f.Old)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range p.Flips() {
 		if err := e.flip(ctx, p, m, rw); err != nil {
 			return nil, err
 		}

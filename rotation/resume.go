@@ -5,29 +5,36 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/queue"
 )
 
-// Resume makes work whose jobs the queue may have lost or may still hold under
-// their old names be queued again.
+// Resume takes up a rotation that was paused, and makes work whose jobs the queue
+// may have lost or may still hold under their old names be queued again.
 func (e *Engine) Resume(ctx context.Context, id string) error {
-	state, etag, err := e.Journal().State(ctx, id)
-	if err != nil || state.Phase.Final() {
-		return err
-	}
-	if state.Phase == journal.Planning {
-		return fmt.Errorf("resume rotation %s: %w: nothing was touched; start it again", id, ErrPlanning)
-	}
-	state.Generation++
-	return e.Journal().SetState(ctx, state, etag)
+	err := e.turn(ctx, id, audit.Record{Action: actionResume}, func(s *journal.State) error {
+		switch {
+		case s.Phase == journal.Cancelled:
+			return fmt.Errorf("%w by %s: %s", ErrCancelled, s.Halt.Actor, s.Halt.Reason)
+		case s.Phase.Final():
+			return errSettled
+		case s.Phase == journal.Planning:
+			return fmt.Errorf("%w: nothing was touched; start it again", ErrPlanning)
+		case s.Phase == journal.Paused:
+			s.Phase, s.Halt, s.Resumed = journal.Working, nil, e.Clock().UTC()
+		}
+		s.Generation++
+		return nil
+	})
+	return during("resume", id, err)
 }
 
 // Requeue queues every part that has no record, up to the window, and says how
 // many. A driver that is alive queues the rest.
 func (e *Engine) Requeue(ctx context.Context, id string) (int, error) {
 	state, _, err := e.Journal().State(ctx, id)
-	if err != nil || state.Phase.Final() {
+	if err != nil || state.Phase.Stopped() {
 		return 0, err
 	}
 	n := 0

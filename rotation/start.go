@@ -318,9 +318,12 @@ func (e *Engine) commit(ctx context.Context, id string, r Request, plans []*jour
 			return err
 		}
 	}
-	_, etag, err := e.Journal().State(ctx, id)
+	now, etag, err := e.Journal().State(ctx, id)
+	if err == nil {
+		err = halted(now)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("open rotation: %w", err)
 	}
 	state.Phase = journal.Working
 	return e.Journal().SetState(ctx, state, etag)

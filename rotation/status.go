@@ -13,6 +13,8 @@ type Status struct {
 	State    journal.Phase `json:"state"`
 	Kind     journal.Kind  `json:"kind"`
 	Reason   string        `json:"reason,omitempty"`
+	// Halt is who paused or cancelled it.
+	Halt *journal.Halt `json:"halt,omitempty"`
 	// Parts counts the planned parts, PartsDone those with a record.
 	Parts     int           `json:"parts"`
 	PartsDone int           `json:"parts_done"`
@@ -45,7 +47,7 @@ func (e *Engine) Status(ctx context.Context, id string) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s := Status{Rotation: id, State: state.Phase, Kind: state.Kind, Reason: state.Reason, Assets: []AssetStatus{}}
+	s := Status{Rotation: id, State: state.Phase, Kind: state.Kind, Reason: state.Reason, Halt: state.Halt, Assets: []AssetStatus{}}
 	for p, err := range e.Journal().Plans(ctx, id) {
 		if err != nil {
 			return s, err

@@ -70,6 +70,10 @@ func (w *Worker) Work(ctx context.Context, p queue.Part, last bool) error {
 	}
 	// A worker that cannot use the KEK says nothing of the asset: the part waits
 	// for one that can.
+	if errors.Is(err, errLetGo) || ctx.Err() == nil && w.stopped(ctx, p.Rotation) {
+		w.Log.Info("part is let go: its rotation is paused or over", "rotation", p.Rotation, "asset", p.Asset, "part", p.Part)
+		return nil
+	}
 	if ctx.Err() != nil || kms.OutOfReach(err) || (transient(err) && !last) {
 		w.Log.Warn("part will be tried again", "rotation", p.Rotation, "asset", p.Asset, "part", p.Part, "error", err)
 		return err
@@ -110,12 +114,26 @@ type objectError struct {
 func (e *objectError) Error() string { return e.object + ": " + e.err.Error() }
 func (e *objectError) Unwrap() error { return e.err }
 
+// lookEvery is how long a worker goes from object to object without looking whether
+// its rotation still goes on.
+const lookEvery = time.Second
+
+// errLetGo: the rotation was paused or ended while the part was worked.
+var errLetGo = errors.New("rotation is paused or over")
+
+// stopped looks whether nothing is to be worked now. What cannot be told counts as
+// going on.
+func (w *Worker) stopped(ctx context.Context, rotation string) bool {
+	state, _, err := w.Journal.State(ctx, rotation)
+	return err == nil && state.Phase.Stopped()
+}
+
 func (w *Worker) do(ctx context.Context, p queue.Part) error {
 	state, _, err := w.Journal.State(ctx, p.Rotation)
 	if err != nil {
 		return err
 	}
-	if state.Phase.Final() {
+	if state.Phase.Stopped() {
 		return nil
 	}
 	done, err := w.Journal.HasPart(ctx, p.Rotation, p.Asset, p.Part)
@@ -162,7 +180,14 @@ func (w *Worker) part(ctx context.Context, state journal.State, plan *journal.Pl
 	if track.Objects[0].Init {
 		first = 1
 	}
+	looked := w.Clock()
 	for i := part.First; i <= part.Last; i++ {
+		if now := w.Clock(); now.Sub(looked) >= lookEvery {
+			if w.stopped(ctx, plan.Rotation) {
+				return record, errLetGo
+			}
+			looked = now
+		}
 		edge := i == first || i == len(track.Objects)-1
 		done, err := w.object(ctx, track.Objects[i], rekey, mac, edge)
 		if err != nil {

@@ -138,15 +138,16 @@ func (a *app) drive(ctx context.Context, e *rotation.Engine, id string) (err err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	state, err := e.Drive(ctx, id)
-	if err != nil {
+	halted := errors.Is(err, rotation.ErrPaused) || errors.Is(err, rotation.ErrCancelled)
+	if err != nil && !halted {
 		return err
 	}
-	s, err := e.Status(ctx, id)
-	if err != nil {
-		return err
+	s, serr := e.Status(ctx, id)
+	if serr == nil {
+		serr = a.printStatus(s)
 	}
-	if err := a.printStatus(s); err != nil {
-		return err
+	if halted || serr != nil {
+		return errors.Join(err, serr)
 	}
 	return ending(state)
 }

@@ -27,7 +27,7 @@ import (
 func (a *app) rotationCommands() []*cobra.Command {
 	return []*cobra.Command{
 		a.demoCommand(), a.scanCommand(), a.scopeCommand(), a.compromiseCommand(),
-		a.rotateCommand(), a.scheduleCommand(), a.workerCommand(), a.statusCommand(), a.resumeCommand(),
+		a.rotateCommand(), a.scheduleCommand(), a.workerCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(),
 		a.verifyCommand(), a.serveCommand(),
 	}
 }
@@ -96,7 +96,7 @@ const (
 func sweep(ctx context.Context, cache *keyring.Cache, e *rotation.Engine, w *worker.Worker) {
 	over := func(ctx context.Context, rotation string) (bool, error) {
 		s, _, err := e.Journal().State(ctx, rotation)
-		return err == nil && s.Phase.Final(), err
+		return err == nil && s.Phase.Stopped(), err
 	}
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()

@@ -10,7 +10,7 @@ import (
 
 func (a *app) resumeCommand() *cobra.Command {
 	var wait bool
-	c := &cobra.Command{Use: "resume ROTATION", Short: "Queue again what has no part record", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: "resume ROTATION", Short: "Take up a paused rotation, and queue again what has no part record", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
 		if !wait && a.cfg.Redis == "" {
 			return usagef("nobody would do the work: give --redis for workers elsewhere, or --wait to work here")

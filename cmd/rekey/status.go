@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -63,6 +64,9 @@ func (a *app) printStatus(s rotation.Status) error {
 		return a.printJSON(s)
 	}
 	_, err := fmt.Fprintf(a.stdout, "rotation %s: %s, %d of %d parts done\n", s.Rotation, s.State, s.PartsDone, s.Parts)
+	if h := s.Halt; err == nil && h != nil {
+		_, err = fmt.Fprintf(a.stdout, "%s by %s at %s: %s\n", s.State, h.Actor, h.Time.Format(time.RFC3339), first(h.Reason, "no reason given"))
+	}
 	if err != nil {
 		return err
 	}
