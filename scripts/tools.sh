@@ -10,11 +10,13 @@ bin=${XDG_CACHE_HOME:-$HOME/.cache}/rekey/bin
 # tests of queue and store talk to, FFmpeg is the decryptor they compare with,
 # Chromium plays what was rotated, SoftHSM2 is the token of the PKCS#11 provider,
 # and gcore (gdb) takes the core of a worker in which no key may be found. Of the
-# Go programs local-kms stands in for AWS KMS.
+# Go programs local-kms stands in for AWS KMS, and versitygw is the second S3
+# server that the tests of store talk to.
 wanted=(make:make git:git gcc:gcc redis-server:redis-server ffmpeg:ffmpeg openssl:openssl chromium:chromium softhsm2-util:softhsm2 gcore:gdb)
 
 go_tools=(
   minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+  versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
   golangci-lint=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
   local-kms=github.com/nsmithuk/local-kms@v0.0.0-20260228092603-2a5e92d09ab6
 )

@@ -35,6 +35,8 @@ var (
 	// ErrChecksum: the bytes that came do not have the checksum that the store
 	// holds. It always comes with ErrUnavailable.
 	ErrChecksum = errors.New("checksum mismatch")
+	// ErrUnsupported: the store lacks what its user stands on; see Capabilities.
+	ErrUnsupported = errors.New("store lacks what is needed")
 	// ErrLocation: what was given to Open names no store.
 	ErrLocation = errors.New("invalid store location")
 )
@@ -43,7 +45,10 @@ var errBothConditions = errors.New("IfMatch and CreateOnly exclude each other")
 
 // Error says which operation failed on which object, and why.
 type Error struct {
-	Op, Key string // Op is stat, get, list, put or delete; for list, Key is the prefix
+	// Op is stat, get, list, put or delete; for list, Key is the prefix. Versions
+	// and uploads have their own: list versions, delete version, begin upload, put
+	// part, complete upload, list uploads, abort upload.
+	Op, Key string
 	Err     error
 }
 

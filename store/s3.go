@@ -82,6 +82,10 @@ func (s *S3) get(ctx context.Context, key string, o GetOptions) (Info, io.ReadCl
 		return Info{}, nil, s3Error(ctx, err)
 	}
 	info, err := getInfo(key, out)
+	if err == nil && o.IfMatch != "" && !sameETag(info.ETag, o.IfMatch) {
+		// The server did not look at the condition.
+		err = fmt.Errorf("%w: ETag is %s, not %s", ErrPrecondition, info.ETag, o.IfMatch)
+	}
 	if err == nil {
 		info.Attributes.Tags, err = s.tags(ctx, full, out.VersionId, out.TagCount)
 	}
@@ -90,6 +94,9 @@ func (s *S3) get(ctx context.Context, key string, o GetOptions) (Info, io.ReadCl
 	}
 	return info, out.Body, nil
 }
+
+// sameETag takes no account of quotes, which some servers leave out.
+func sameETag(a, b string) bool { return strings.Trim(a, `"`) == strings.Trim(b, `"`) }
 
 func getInfo(key string, out *s3.GetObjectOutput) (Info, error) {
 	info := Info{

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/xml"
 	"errors"
 	"io"
 	"net"
@@ -32,7 +33,7 @@ func s3Error(ctx context.Context, err error) error {
 
 func codeClass(code string) error {
 	switch code {
-	case "NoSuchKey", "NoSuchVersion":
+	case "NoSuchKey", "NoSuchVersion", "NoSuchUpload":
 		return ErrNotFound
 	case "NoSuchBucket":
 		// Of the store, not of the object: a reader that goes on when an object is
@@ -54,7 +55,8 @@ func codeClass(code string) error {
 		return ErrUnavailable
 	case "EntityTooLarge":
 		return ErrTooLarge
-	case "KeyTooLongError", "XMinioInvalidObjectName", "XMinioParentIsObject", "XMinioObjectExistsAsDirectory":
+	case "KeyTooLongError", "XMinioInvalidObjectName", "XMinioParentIsObject", "XMinioObjectExistsAsDirectory",
+		"ObjectParentIsFile", "ExistingObjectIsDirectory":
 		return ErrInvalidKey
 	}
 	return nil
@@ -89,6 +91,10 @@ func netClass(err error) error {
 		if errors.Is(err, broken) {
 			return ErrUnavailable
 		}
+	}
+	// An answer that ends early, with no word of it from the connection.
+	if e, ok := errors.AsType[*xml.SyntaxError](err); ok && e.Msg == "unexpected EOF" {
+		return ErrUnavailable
 	}
 	_, sent := errors.AsType[*smithyhttp.RequestSendError](err)
 	_, network := errors.AsType[net.Error](err)

@@ -268,7 +268,7 @@ func TestS3ListSkipsWhatItRefuses(t *testing.T) {
 		if !more {
 			names = []string{"pre/fix/z"}
 		}
-		_, _ = fmt.Fprintf(w, "<ListBucketResult><IsTruncated>%v</IsTruncated><NextContinuationToken>n</NextContinuationToken>", more)
+		_, _ = fmt.Fprintf(w, "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>%v</IsTruncated><NextContinuationToken>n</NextContinuationToken>", more)
 		for _, n := range names {
 			_, _ = fmt.Fprintf(w, "<Contents><Key>%s</Key><Size>1</Size></Contents>", n)
 		}
@@ -279,6 +279,43 @@ func TestS3ListSkipsWhatItRefuses(t *testing.T) {
 	}
 	if q := seen()[0].URL.Query(); q.Get("prefix") != "pre/fix/" || q.Get("encoding-type") != "url" {
 		t.Errorf("asked for %v", q)
+	}
+}
+
+// A server that does not encode names does not say that it does, and can't name
+// every key. Names that were not asked for are no answer.
+func TestS3ListUnencoded(t *testing.T) {
+	for name, want := range map[string]string{
+		"pre/fix/a+b%2Bc": "a+b%2Bc", "pre/fix/a\ufffdb": "", "pre/fix": "", "pre/fiy/a": "", "a": "",
+	} {
+		s, _ := answering(t, func(w http.ResponseWriter, r *http.Request) {
+			result, entry := "ListBucketResult", "Contents"
+			switch q := r.URL.Query(); {
+			case q.Has("versions"):
+				result, entry = "ListVersionsResult", "Version"
+			case q.Has("uploads"):
+				result, entry = "ListMultipartUploadsResult", "Upload"
+			}
+			_, _ = fmt.Fprintf(w, "<%s><%s><Key>%s</Key><VersionId>v</VersionId><UploadId>u</UploadId></%s></%s>", result, entry, name, entry, result)
+		})
+		got := map[string][]any{}
+		for v, err := range s.List(t.Context(), "") {
+			got["list"] = append(got["list"], v.Key, err)
+		}
+		for v, err := range s.ListVersions(t.Context(), "") {
+			got["list versions"] = append(got["list versions"], v.Key, err)
+		}
+		for v, err := range s.ListUploads(t.Context(), "") {
+			got["list uploads"] = append(got["list uploads"], v.Key, err)
+		}
+		for op, g := range got {
+			if len(g) != 2 || g[0] != want || (g[1] == nil) != (want != "") {
+				t.Errorf("%s with the name %q: %v, want %q", op, name, g, want)
+			}
+		}
+		if len(got) != 3 {
+			t.Errorf("%v", got)
+		}
 	}
 }
 

@@ -74,19 +74,19 @@ func unsigned(o *s3.Options) {
 // nothing. If a lost answer were tried again, the write would meet its own object
 // and look like another's: ErrPrecondition instead of ErrUnavailable.
 func retryRefused(o *s3.Options) {
-	attempts := o.RetryMaxAttempts
-	if attempts == 0 {
-		attempts = retry.DefaultMaxAttempts
+	if o.Retryer == nil {
+		o.Retryer = retry.NewStandard()
 	}
-	o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
-		r.MaxAttempts = attempts
-		r.Retryables = []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(refused)}
-	})
+	o.Retryer = onlyRefused{o.Retryer}
 }
 
-func refused(err error) aws.Ternary {
+// onlyRefused is the client's own retryer but for what it tries again.
+type onlyRefused struct{ aws.Retryer }
+
+// IsErrorRetryable implements aws.Retryer.
+func (onlyRefused) IsErrorRetryable(err error) bool {
 	e, ok := errors.AsType[*smithyhttp.ResponseError](err)
-	return aws.BoolTernary(ok && (e.HTTPStatusCode() == http.StatusServiceUnavailable || e.HTTPStatusCode() == http.StatusTooManyRequests))
+	return ok && (e.HTTPStatusCode() == http.StatusServiceUnavailable || e.HTTPStatusCode() == http.StatusTooManyRequests)
 }
 
 // putError knows that If-Match on an object that is gone answers 404: to the

@@ -22,17 +22,48 @@ func openDir(t *testing.T) store.Store {
 	return d
 }
 
-func TestDir(t *testing.T) { storetest.Run(t, openDir, storetest.Caps{}) }
+// prefix is a part of a bucket whose name must be escaped everywhere.
+const prefix = "tenant a+b/lib/"
 
-func TestS3(t *testing.T) {
-	m := services.StartMinIO(t)
-	m.Env(t)
-	storetest.Run(t, func(t *testing.T) store.Store {
+// opener opens a part of a new bucket of a server whose Env is set.
+func opener(bucket func(testing.TB) string) func(t *testing.T) store.Store {
+	return func(t *testing.T) store.Store {
 		t.Helper()
-		s, err := store.Open(t.Context(), "s3://"+m.Bucket(t)+"/tenant a+b/lib/")
+		s, err := store.Open(t.Context(), "s3://"+bucket(t)+"/"+prefix)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
-	}, storetest.Caps{Attributes: true, Checksum: true})
+	}
+}
+
+func TestDir(t *testing.T) {
+	storetest.Run(t, storetest.Target{
+		Open: openDir, MaxKey: 1024,
+		Capabilities: store.Capabilities{CreateOnly: true, IfMatch: true, DeletedIsGone: true, ControlCharacters: true},
+	})
+}
+
+func TestMinIO(t *testing.T) {
+	m := services.StartMinIO(t)
+	m.Env(t)
+	storetest.Run(t, storetest.Target{
+		Open: opener(m.Bucket), OpenVersioned: opener(m.VersionedBucket), MaxKey: 1024 - len(prefix),
+		Capabilities: store.Capabilities{
+			CreateOnly: true, IfMatch: true, DeletedIsGone: true, Checksum: true, Attributes: true, StorageClass: true,
+			ControlCharacters: true, Uploads: true,
+		},
+	})
+}
+
+func TestVersityGW(t *testing.T) {
+	gw := services.StartVersityGW(t)
+	gw.Env(t)
+	storetest.Run(t, storetest.Target{
+		Open: opener(gw.Bucket), OpenVersioned: opener(gw.VersionedBucket), MarkersUnseen: true, MaxKey: 1024 - len(prefix),
+		Capabilities: store.Capabilities{
+			CreateOnly: true, IfMatch: true, DeletedIsGone: true, Checksum: true, Attributes: true,
+			Uploads: true, UploadsByPrefix: true,
+		},
+	})
 }

@@ -12,10 +12,10 @@ import (
 
 func oddKeys(t *testing.T, s store.Store) {
 	odd := []string{
-		"with space/ lead and trail /x", "plus+plus", "per%cent", "already%20escaped", "a&b=c?d#e;f,g", `quote"quote'`,
+		"with space/ lead and trail /x", "plus+plus", "per%cent", "already%20escaped", "a%2Fb", "a/b", "%2f", "%", "%%", "+", " ", "#", "?", "a+b c%20d", "a&b=c?d#e;f,g", `quote"quote'`,
 		"ümlaut/日本語/🎬.m3u8", "e\u0301 decomposed", "é composed", "tilde~", "dots...and..more", "..hidden", ".dot",
 		"(brackets)[1]{2}<3>", "colon:at@dollar$", "*star", "back`tick", "caret^", "pipe|", "tab\there",
-		"-dash", strings.Repeat("s", 255), strings.Repeat("long/", 150) + "end", "UPPER", "upper", "new\nline",
+		"-dash", ".a/.b/...c", "\u00c5ngstr\u00f6m", "A\u030angstro\u0308m", "\u212bngstrom", "back\\slash", "\x7f", "&amp;", "\r\n", strings.Repeat("s", 255), strings.Repeat("long/", 150) + "end", "UPPER", "upper", "new\nline",
 	}
 	for _, key := range odd {
 		put(t, s, key, key)
@@ -40,6 +40,60 @@ func oddKeys(t *testing.T, s store.Store) {
 	}
 	if got := keys(t, s, ""); len(got) != 0 {
 		t.Errorf("left are %q", got)
+	}
+}
+
+// longestKey writes keys of the longest length, and one longer.
+func longestKey(t *testing.T, s store.Store, longest int) {
+	long := strings.Repeat("0123456789/\u00e9\u00e9/abc/", 1+longest/20)
+	for n := longest - 1; n <= longest; n++ {
+		key := strings.Repeat("x", n-len(long[:n-8])) + long[:n-8]
+		key = strings.TrimSuffix(key, "/")
+		key = strings.ToValidUTF8(key, "")
+		key += strings.Repeat("z", n-len(key))
+		if len(key) != n {
+			t.Fatalf("%d bytes, want %d", len(key), n)
+		}
+		put(t, s, key, "long")
+		holds(t, s, key, "long")
+		if got := keys(t, s, key); !slices.Equal(got, []string{key}) {
+			t.Errorf("listed %q", got)
+		}
+		for range 2 {
+			if err := s.Delete(t.Context(), key); err != nil {
+				t.Error(err)
+			}
+		}
+		if n == longest {
+			_, err := s.Put(t.Context(), key+"z", nil, store.PutOptions{})
+			refuses(t, err, store.ErrInvalidKey, "put", key+"z")
+		}
+	}
+}
+
+// controlCharacters lists keys that XML 1.0 can't hold. Where the store can't
+// spell them, it must not give other names instead.
+func controlCharacters(t *testing.T, s store.Store, can store.Capabilities) {
+	odd := []string{"c/\x01", "c/a\x1fb", "c/\uffff"}
+	for _, key := range odd {
+		put(t, s, key, key)
+		holds(t, s, key, key)
+	}
+	if can.ControlCharacters {
+		slices.Sort(odd)
+		if got := keys(t, s, "c/"); !slices.Equal(got, odd) {
+			t.Errorf("listed %q, want %q", got, odd)
+		}
+		return
+	}
+	n := 0
+	for info, err := range s.List(t.Context(), "c/") {
+		if n++; err == nil {
+			t.Errorf("listed %q", info.Key)
+		}
+	}
+	if n != 1 {
+		t.Errorf("list yielded %d times, want one error", n)
 	}
 }
 

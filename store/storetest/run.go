@@ -10,22 +10,28 @@ import (
 	"github.com/seed-6133abe0/rekey/store"
 )
 
-// Caps is what a store can do beyond the contract.
-type Caps struct {
-	// Attributes: it gives back what Put was given.
-	Attributes bool
-	// Checksum: Stat and Get know CRC64NVME.
-	Checksum bool
+// Target is a store to hold to its contract.
+type Target struct {
+	// Open gives an empty store.
+	Open func(t *testing.T) store.Store
+	// OpenVersioned gives an empty one that keeps versions; nil where there is none.
+	OpenVersioned func(t *testing.T) store.Store
+	// Capabilities are what Probe must find; on what keeps versions, also that
+	// the conditions of writes see its markers, unless MarkersUnseen.
+	Capabilities  store.Capabilities
+	MarkersUnseen bool
+	// MaxKey is the longest key in bytes.
+	MaxKey int
 }
 
-// Run holds a store to the contract of package store. open gives each subtest an
-// empty one.
-func Run(t *testing.T, open func(t *testing.T) store.Store, caps Caps) {
-	t.Helper()
-	suite := []struct {
-		name string
-		test func(*testing.T, store.Store)
-	}{
+type namedTest struct {
+	name string
+	test func(*testing.T, store.Store)
+}
+
+// contract is what every store keeps.
+func contract() []namedTest {
+	return []namedTest{
 		{"what is put is got", putGet},
 		{"an empty object", emptyObject},
 		{"ranges", ranges},
@@ -47,16 +53,70 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, caps Caps) {
 		{"ReadAll", readAll},
 		{"PutOnce", putOnce},
 		{"cancelled contexts", cancelled},
+		{"one version", oneVersion},
+	}
+}
+
+// Run holds a store to the contract of package store. Each subtest has an empty
+// one.
+func Run(t *testing.T, target Target) {
+	t.Helper()
+	can := target.Capabilities
+	t.Run("capabilities", func(t *testing.T) { probes(t, target.Open(t), can) })
+	suite := append(contract(),
+		namedTest{"attributes", func(t *testing.T, s store.Store) { attributes(t, s, can) }},
+		namedTest{"checksums", func(t *testing.T, s store.Store) { checksums(t, s, can) }},
+		namedTest{"the longest key", func(t *testing.T, s store.Store) { longestKey(t, s, target.MaxKey) }},
+		namedTest{"control characters", func(t *testing.T, s store.Store) { controlCharacters(t, s, can) }},
+	)
+	if can.Uploads {
+		suite = append(suite,
+			namedTest{"an upload", func(t *testing.T, s store.Store) { uploaded(t, s, can) }},
+			namedTest{"conditions of uploads", uploadConditions},
+			namedTest{"uploads race", raceComplete},
+			namedTest{"uploads aborted", func(t *testing.T, s store.Store) { abortedUploads(t, s, can) }},
+			namedTest{"many parts", manyParts},
+		)
 	}
 	for _, s := range suite {
-		t.Run(s.name, func(t *testing.T) { s.test(t, open(t)) })
+		t.Run(s.name, func(t *testing.T) { s.test(t, target.Open(t)) })
 	}
-	if caps.Attributes {
-		t.Run("attributes", func(t *testing.T) { attributes(t, open(t)) })
+	if target.OpenVersioned == nil {
+		return
 	}
-	if caps.Checksum {
-		t.Run("checksums", func(t *testing.T) { checksums(t, open(t)) })
+	can.KeepsVersions, can.DeletedIsGone = true, !target.MarkersUnseen
+	t.Run("versioned", func(t *testing.T) {
+		t.Run("capabilities", func(t *testing.T) { probes(t, target.OpenVersioned(t), can) })
+		for _, s := range []namedTest{
+			{"all versions", func(t *testing.T, s store.Store) { allVersions(t, s, can) }},
+			{"many versions", manyVersions},
+			{"a version being read", readVersioned},
+			{"creators race", raceCreate},
+			{"If-Match writers race", raceReplace},
+			{"PutOnce", putOnce},
+		} {
+			t.Run(s.name, func(t *testing.T) { s.test(t, target.OpenVersioned(t)) })
+		}
+	})
+}
+
+// probes checks what Probe finds, and that it leaves nothing.
+func probes(t *testing.T, s store.Store, want store.Capabilities) {
+	put(t, s, "k", "stays")
+	got, err := store.Probe(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
 	}
+	if got != want {
+		t.Errorf("found %+v, want %+v", got, want)
+	}
+	if err := got.Check(); errors.Is(err, store.ErrUnsupported) == want.DeletedIsGone {
+		t.Errorf("the check says %v", err)
+	}
+	if left := versions(t, versioned(t, s), ""); len(left) != 1 {
+		t.Errorf("left are %+v", left)
+	}
+	holds(t, s, "k", "stays")
 }
 
 // put stores an object on any condition and returns what Put says of it.
