@@ -281,12 +281,16 @@ func (j *Journal) put(ctx context.Context, k string, v any, etag string) error {
 
 // Flip holds an entry manifest as it was and as it will be. It is written
 // before the flip, so that whoever comes after a crash can tell a finished flip
-// from a manifest that somebody else replaced.
+// from a manifest that somebody else replaced. One with nothing new is a fence: it
+// stands where the flip's record would, so that the flip can never be made.
 type Flip struct {
 	Key string `json:"key"`
 	Old []byte `json:"old"`
 	New []byte `json:"new"`
 }
+
+// Fence reports that the manifest may never be flipped.
+func (f Flip) Fence() bool { return len(f.New) == 0 }
 
 func flipKey(rotation, asset, manifest string) string {
 	return dir(rotation) + "flips/" + catalog.Escape(asset) + "/" + catalog.Escape(manifest) + ".json"

@@ -130,12 +130,15 @@ type AssetState string
 
 // The states of an asset. Verified means: every object was proved equal as it was
 // written, the asset is published, and its entry manifests lead to all of it.
+// Cancelled is for good: a fence keeps its manifests from ever being flipped, and
+// what was written of it is garbage.
 const (
 	AssetPending   AssetState = "pending"
 	AssetPublished AssetState = "published"
 	AssetVerified  AssetState = "verified"
 	AssetRefused   AssetState = "refused"
 	AssetFailed    AssetState = "failed"
+	AssetCancelled AssetState = "cancelled"
 )
 
 // Outcome is the record of an asset's state.
@@ -147,4 +150,6 @@ type Outcome struct {
 	Evidence evidence.Evidence `json:"evidence,omitzero"`
 	Findings []string          `json:"findings,omitempty"`
 	Time     time.Time         `json:"time"`
+	// Cleaned is when nothing was left of an asset that was cancelled.
+	Cleaned time.Time `json:"cleaned,omitzero"`
 }

@@ -35,6 +35,8 @@ var (
 	ErrPaused = errors.New("the rotation is paused")
 	// ErrCancelled: the rotation was given up.
 	ErrCancelled = errors.New("the rotation is cancelled")
+	// ErrFenced: the asset was given up before its manifests were flipped.
+	ErrFenced = errors.New("the asset is cancelled; its manifests stay as they are")
 	// ErrPhase: what is asked cannot be done to a rotation that has come so far.
 	ErrPhase = errors.New("the rotation does not stand where that can be done")
 )

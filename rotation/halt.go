@@ -14,6 +14,7 @@ import (
 const (
 	actionPause  = "rotation.pause"
 	actionResume = "rotation.resume"
+	actionCancel = "rotation.cancel"
 )
 
 // turns is how often a state that others change at the same time is read again.
@@ -40,6 +41,42 @@ func (e *Engine) Pause(ctx context.Context, id, reason string) error {
 		return nil
 	})
 	return during("pause", id, err)
+}
+
+// Cancel gives a rotation up for good. What is published stays so; of the rest
+// nothing more is worked or flipped, but for an asset whose flips had begun. What was
+// written of it stays until it is cleaned. One that is cancelled already stays so,
+// and that is no error. ErrPhase where it is over.
+func (e *Engine) Cancel(ctx context.Context, id, reason string) error {
+	err := e.turn(ctx, id, audit.Record{Action: actionCancel, Reason: reason}, func(s *journal.State) error {
+		switch {
+		case s.Phase == journal.Cancelled:
+			return errSettled
+		case s.Phase.Final():
+			return fmt.Errorf("%w: it is %s", ErrPhase, s.Phase)
+		}
+		s.Phase, s.Halt = journal.Cancelled, e.halt(reason)
+		return nil
+	})
+	return during("cancel", id, err)
+}
+
+// begun reports whether an asset's flips are all on record. They are made then, by
+// whoever is at it: what was decided before the cancel is not called back.
+func (e *Engine) begun(ctx context.Context, p *journal.Plan) (bool, error) {
+	flips := p.Flips()
+	for _, m := range flips {
+		f, err := e.Journal().Flip(ctx, p.Rotation, p.Asset, m.From)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return false, nil
+		case err != nil:
+			return false, err
+		case f.Fence():
+			return false, nil
+		}
+	}
+	return len(flips) > 0, nil
 }
 
 func (e *Engine) halt(reason string) *journal.Halt {

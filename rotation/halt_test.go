@@ -102,6 +102,7 @@ func TestHaltIsOnRecordBefore(t *testing.T) {
 	}{
 		{"rotation.pause", func(e *rotation.Engine) error { return e.Pause(t.Context(), id, "look at it") }, journal.Paused},
 		{"rotation.resume", func(e *rotation.Engine) error { return e.Resume(t.Context(), id) }, journal.Working},
+		{"rotation.cancel", func(e *rotation.Engine) error { return e.Cancel(t.Context(), id, "look at it") }, journal.Cancelled},
 	} {
 		was := l.status(id).State
 		if err := c.do(l.withoutLog(away)); !errors.Is(err, away) {
@@ -134,13 +135,14 @@ func TestPhasesThatCannotBeHalted(t *testing.T) {
 		t.Errorf("pause of nothing: %v", err)
 	}
 	for _, c := range []struct {
-		phase         journal.Phase
-		pause, resume error
+		phase                 journal.Phase
+		pause, resume, cancel error
 	}{
-		{journal.Planning, rotation.ErrPlanning, rotation.ErrPlanning},
-		{journal.Working, nil, nil}, {journal.Paused, nil, nil},
-		{journal.Done, rotation.ErrPhase, nil}, {journal.Partial, rotation.ErrPhase, nil}, {journal.Failed, rotation.ErrPhase, nil},
-		{journal.Cancelled, rotation.ErrPhase, rotation.ErrCancelled},
+		{journal.Planning, rotation.ErrPlanning, rotation.ErrPlanning, nil},
+		{journal.Working, nil, nil, nil}, {journal.Paused, nil, nil, nil},
+		{journal.Done, rotation.ErrPhase, nil, rotation.ErrPhase}, {journal.Partial, rotation.ErrPhase, nil, rotation.ErrPhase},
+		{journal.Failed, rotation.ErrPhase, nil, rotation.ErrPhase},
+		{journal.Cancelled, rotation.ErrPhase, rotation.ErrCancelled, nil},
 	} {
 		set := func(id string) string {
 			s := journal.State{Rotation: id + string(c.phase), Phase: c.phase, Halt: &journal.Halt{Actor: "a"}}
@@ -149,6 +151,9 @@ func TestPhasesThatCannotBeHalted(t *testing.T) {
 		}
 		if err := e.Pause(ctx, set("p"), ""); !errors.Is(err, c.pause) {
 			t.Errorf("pause of one that is %s: %v, want %v", c.phase, err, c.pause)
+		}
+		if err := e.Cancel(ctx, set("c"), ""); !errors.Is(err, c.cancel) {
+			t.Errorf("cancel of one that is %s: %v, want %v", c.phase, err, c.cancel)
 		}
 		if err := e.Resume(ctx, set("q")); !errors.Is(err, c.resume) {
 			t.Errorf("resume of one that is %s: %v, want %v", c.phase, err, c.resume)

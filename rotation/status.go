@@ -62,11 +62,27 @@ func (e *Engine) Status(ctx context.Context, id string) (Status, error) {
 		}
 		s.Parts += len(p.Parts)
 		s.PartsDone += len(done)
+		if o.State == journal.AssetPending && state.Phase == journal.Cancelled {
+			if err := e.givenUp(ctx, p, &o); err != nil {
+				return s, err
+			}
+		}
 		as := AssetStatusOf(p)
 		as.State, as.Object, as.Reason, as.Findings = o.State, o.Object, o.Reason, o.Findings
 		s.Assets = append(s.Assets, as)
 	}
 	return s, nil
+}
+
+// givenUp is what an asset of a cancelled rotation shows while nothing on record
+// says what became of it.
+func (e *Engine) givenUp(ctx context.Context, p *journal.Plan, o *journal.Outcome) error {
+	begun, err := e.begun(ctx, p)
+	o.State = journal.AssetCancelled
+	if begun {
+		o.State, o.Object, o.Reason = journal.AssetPending, p.Asset, "its flips had begun when the rotation was cancelled; whoever is at it ends them, or rekey clean"
+	}
+	return err
 }
 
 // AssetStatusOf is what a plan says of its asset before any work.
