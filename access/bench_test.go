@@ -153,6 +153,7 @@ func subjectFor(t *testing.T, a Action) Subject {
 	s, ok := map[Action]Subject{
 		KeysExport:      {KID: kidA},
 		KeysDestroy:     {KID: kidA},
+		KeysBackup:      {Object: "any 2 of 3: " + strings.Repeat("x", maxField), Digest: strings.Repeat("0f", 32)},
 		KeysRestore:     {Object: "backup-7", Digest: strings.Repeat("0f", 32)},
 		KEKDestroy:      {KEK: "local:0a0b0c0d"},
 		RotationPurge:   {Rotation: "r1"},

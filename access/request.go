@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	maxField = 512 // bytes of one field of a subject
+	maxField = 512     // bytes of one field of a subject
+	maxThing = 8 << 10 // bytes of its object: the terms of a backup for all holders that there may be
 
 	// MaxRequestLife bounds how long a request waits for an approver.
 	MaxRequestLife = 7 * 24 * time.Hour
@@ -25,7 +26,7 @@ type Subject struct {
 	KEK      string  `json:"kek,omitempty"`
 	Rotation string  `json:"rotation,omitempty"`
 	Asset    string  `json:"asset,omitempty"`
-	Object   string  `json:"object,omitempty"` // the name of another thing, for people: a backup's file
+	Object   string  `json:"object,omitempty"` // another thing, for people: a backup, or who is to open one
 	// Digest is the SHA-256 of the content that is acted on, in lower-case hex.
 	Digest string `json:"digest,omitempty"`
 }
@@ -41,7 +42,10 @@ func (s Subject) String() string {
 	return strings.Join(parts, ", ")
 }
 
-type field struct{ name, value string }
+type field struct {
+	name, value string
+	most        int // bytes
+}
 
 func (s Subject) fields() []field {
 	kid := ""
@@ -49,8 +53,9 @@ func (s Subject) fields() []field {
 		kid = s.KID.String()
 	}
 	return []field{
-		{"kid", kid},
-		{"kek", s.KEK}, {"rotation", s.Rotation}, {"asset", s.Asset}, {"object", s.Object}, {"digest", s.Digest},
+		{"kid", kid, maxField},
+		{"kek", s.KEK, maxField}, {"rotation", s.Rotation, maxField}, {"asset", s.Asset, maxField},
+		{"object", s.Object, maxThing}, {"digest", s.Digest, maxField},
 	}
 }
 
@@ -62,7 +67,7 @@ func (s Subject) check(a Action) error {
 	}
 	found := false
 	for _, f := range s.fields() {
-		if err := checkText(f.name, f.value, maxField); err != nil {
+		if err := checkText(f.name, f.value, f.most); err != nil {
 			return err
 		}
 		for _, w := range wanted {

@@ -66,6 +66,7 @@ var table = []struct {
 var needsApproval = map[Action][]string{
 	KeysExport:      {"kid"},
 	KeysDestroy:     {"kid"},
+	KeysBackup:      {"digest"},
 	KeysRestore:     {"digest"},
 	KEKDestroy:      {"kek"},
 	RotationPurge:   {"rotation"},

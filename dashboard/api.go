@@ -54,6 +54,7 @@ func (a *API) Routes() []Route {
 		{"POST", "/api/v1/keys/{kid}/state", access.KeysState, false, a.keyState, nil, nil},
 		{"POST", "/api/v1/keys/{kid}/export", access.KeysExport, true, a.keyExport, a.kidSubject, nil},
 		{"POST", "/api/v1/keys/{kid}/destroy", access.KeysDestroy, true, a.keyDestroy, a.kidSubject, a.keyDestroyable},
+		{"POST", "/api/v1/backup", access.KeysBackup, true, a.backup, a.backupSubject, a.backupable},
 		{"GET", "/api/v1/restore/key", access.KeysShow, false, a.restoreKey, nil, nil},
 		{"POST", "/api/v1/restore", access.KeysRestore, true, a.restore, a.restoreSubject, a.restorable},
 		{"GET", "/api/v1/keks", access.KEKList, false, a.keks, nil, nil},

@@ -5,7 +5,9 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
 	"iter"
 	"net/http"
@@ -100,6 +102,7 @@ func (w *world) calls() map[string]func() call {
 		"GET /api/v1/identities":              w.get("/api/v1/identities", `"revoked":true`),
 		"POST /api/v1/keks/destroy":           w.kekDestroyed,
 		"POST /api/v1/restore":                vault,
+		"POST /api/v1/backup":                 w.backedUp,
 		"POST /api/v1/rotations":              w.started,
 		"GET /api/v1/requests/{id}":           w.requestSeen,
 		"POST /api/v1/identities":             w.joined,
@@ -237,6 +240,23 @@ func (w *world) backup() func() call {
 		print := made.Header.Fingerprint()
 		return call{path: "/api/v1/restore?digest=" + digest + "&backup=" + print, body: b, subject: access.Subject{Digest: digest, Object: print}, check: contains(`"created":0`)}
 	}
+}
+
+// backedUp is a backup to two holders that are new.
+func (w *world) backedUp() call {
+	w.t.Helper()
+	o := backup.Options{Threshold: 2}
+	body := dashboard.NewBackup{Threshold: 2}
+	for _, name := range []string{"anna", "ben"} {
+		p, err := ecdh.P256().GenerateKey(rand.Reader)
+		w.must(err)
+		der, err := x509.MarshalPKIXPublicKey(p.PublicKey())
+		w.must(err)
+		o.Holders = append(o.Holders, backup.Holder{Name: name, Key: p.PublicKey()})
+		body.Holders = append(body.Holders, dashboard.NewHolder{Name: name, Key: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))})
+	}
+	s := access.Subject{Object: o.Terms(), Digest: backup.TermsDigest(o.Terms())}
+	return call{path: "/api/v1/backup", body: body, subject: s, check: contains(`"enrolment":"otpauth://totp/`)}
 }
 
 func (w *world) entries() iter.Seq2[backup.Entry, error] {

@@ -32,11 +32,34 @@ const noRecord = "null"
 // opened. The first error ends the walk: half a backup is none. The secret of the
 // fingerprints is left out: each store has its own, and they are made again.
 func (r *Ring) Copies(ctx context.Context, reason string) iter.Seq2[Copy, error] {
+	return r.CopiesBut(ctx, reason, nil)
+}
+
+// CopiesBut is Copies past what cannot be read and will not be: a record or secret
+// that does not decode, a wrapped key that was damaged, or whose KEK is gone. Each
+// is on the audit log, and skipped is told the object and why. A nil skipped skips
+// nothing.
+func (r *Ring) CopiesBut(ctx context.Context, reason string, skipped func(object string, err error)) iter.Seq2[Copy, error] {
+	skip := func(name string, err error) error {
+		if err == nil || skipped == nil || !unreadable(err) {
+			return err
+		}
+		name = objectOf(err, name)
+		e := audit.Record{Action: audit.KeyBackup, Object: name, Reason: "left out of a backup: " + err.Error()}
+		if err := r.note(ctx, e, audit.Failed); err != nil {
+			return err
+		}
+		skipped(name, err)
+		return errLeft
+	}
 	return func(yield func(Copy, error) bool) {
 		for rec, err := range r.List(ctx) {
 			var c Copy
 			if err == nil {
 				c, err = r.copyOut(ctx, rec, reason)
+			}
+			if err = skip(objectName(rec.KID), err); errors.Is(err, errLeft) {
+				continue
 			}
 			if err != nil {
 				yield(Copy{}, fmt.Errorf("copy keys: %w", err))
@@ -53,6 +76,9 @@ func (r *Ring) Copies(ctx context.Context, reason string) iter.Seq2[Copy, error]
 			var c Copy
 			if err == nil {
 				c, err = r.copySecret(ctx, info.Key, reason)
+			}
+			if err = skip(info.Key, err); errors.Is(err, errLeft) {
+				continue
 			}
 			if err != nil {
 				yield(Copy{}, fmt.Errorf("copy secrets: %w", err))

@@ -24,10 +24,11 @@ import (
 func (a *app) keysBackupCommand() *cobra.Command {
 	var o backup.Options
 	var holders []string
-	var reason, enrol string
+	var reason, enrol, request string
+	var skip bool
 	c := &cobra.Command{
 		Use: "backup FILE", Short: "Write all keys into one file under a master split among holders", Args: cobra.ExactArgs(1),
-		Long: "Writes every key and its record, encrypted under a master that is made for this\nfile alone and split among the holders: --threshold of them restore it, and fewer\nopen nothing. Each share in the file is sealed to its holder's public key (P-256,\nPEM). The second factor's otpauth URL goes to --enrol, once: give it to whoever\nkeeps the authenticator, and delete it.",
+		Long: "Writes every key and its record, encrypted under a master that is made for this\nfile alone and split among the holders: --threshold of them restore it, and fewer\nopen nothing. Each share in the file is sealed to its holder's public key (P-256,\nPEM). The second factor's otpauth URL goes to --enrol, once: give it to whoever\nkeeps the authenticator, and delete it. Where roles are in force a second person\nhas to agree to the threshold and the holders' keys: see rekey serve.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if strings.TrimSpace(reason) == "" || enrol == "" {
 				return usagef("keys backup needs --reason and --enrol")
@@ -35,7 +36,10 @@ func (a *app) keysBackupCommand() *cobra.Command {
 			if err := readHolders(&o, holders); err != nil {
 				return err
 			}
-			return a.keysBackup(cmd.Context(), args[0], enrol, o, reason)
+			if err := o.Check(); err != nil {
+				return err
+			}
+			return a.keysBackup(cmd.Context(), backupFlags{o, args[0], enrol, reason, request, skip})
 		},
 	}
 	f := c.Flags()
@@ -44,7 +48,16 @@ func (a *app) keysBackupCommand() *cobra.Command {
 	f.StringVar(&enrol, "enrol", "", "file that the second factor's otpauth URL is written to, mode 0600")
 	f.StringVar(&o.Comment, "comment", "", "stands in the file for all to read")
 	f.StringVar(&reason, "reason", "", "why, for the audit record")
+	f.StringVar(&request, "request", "", "the approved request that this carries out")
+	f.BoolVar(&skip, "skip-unreadable", false, "leave out records and secrets that cannot be read, and name them (exit 4)")
 	return c
+}
+
+// backupFlags say how a backup is made, and into which files.
+type backupFlags struct {
+	backup.Options
+	file, enrol, reason, request string
+	skip                         bool
 }
 
 func readHolders(o *backup.Options, holders []string) error {
@@ -68,38 +81,73 @@ type madeBackup struct {
 	Entries int64  `json:"entries"`
 	Shares  int    `json:"shares"`
 	Needs   int    `json:"needs"`
+	// Skipped are the objects that could not be read.
+	Skipped []string `json:"skipped,omitempty"`
 }
 
-func (a *app) keysBackup(ctx context.Context, name, enrol string, o backup.Options, reason string) error {
+func (a *app) keysBackup(ctx context.Context, o backupFlags) error {
+	c, err := a.remote()
+	if err != nil {
+		return err
+	}
+	if c != nil {
+		return a.remoteBackup(ctx, c, o)
+	}
 	k, err := a.openKeys(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if err := k.audit.Append(ctx, audit.Record{Action: audit.KeyBackup, Object: name, Outcome: audit.Allowed, Reason: reason}); err != nil {
+	if err := k.mayAlone(ctx, "keys backup"); err != nil {
+		return err
+	}
+	if err := k.audit.Append(ctx, audit.Record{Action: audit.KeyBackup, Object: o.file, Outcome: audit.Allowed, Reason: o.reason}); err != nil {
 		return err
 	}
 	o.Created, o.Tool, o.Source = time.Now().UTC(), "rekey", a.cfg.Control
-	made, err := writeBoth(name, enrol, k.entries(ctx, reason), o)
+	var skipped []string
+	made, err := writeBoth(o.file, o.enrol, k.entries(ctx, o, &skipped), o.Options)
 	if err != nil {
-		e := audit.Record{Action: audit.KeyBackup, Object: name, Outcome: audit.Failed, Reason: err.Error()}
+		e := audit.Record{Action: audit.KeyBackup, Object: o.file, Outcome: audit.Failed, Reason: err.Error()}
 		return joinRecord(err, k.audit.Append(ctx, e))
 	}
-	e := audit.Record{Action: audit.KeyBackup, Object: made.Header.Fingerprint(), Outcome: "done", Reason: reason}
+	e := audit.Record{Action: audit.KeyBackup, Object: made.Header.Fingerprint(), Outcome: "done", Reason: o.reason}
+	if n := len(skipped); n > 0 {
+		e.Reason = fmt.Sprintf("%d left out, since they cannot be read: %s", n, o.reason)
+	}
 	if err := k.audit.Append(ctx, e); err != nil {
 		return err
 	}
-	out := madeBackup{made.Header.Fingerprint(), int64(made.Summary.Entries), len(made.Header.Shares), o.Threshold}
+	return a.printBackup(madeBackup{made.Header.Fingerprint(), int64(made.Summary.Entries), len(made.Header.Shares), o.Threshold, skipped}, o.enrol)
+}
+
+// printBackup ends in errPartial where something was left out.
+func (a *app) printBackup(b madeBackup, enrol string) error {
+	var err error
 	if a.flags.json {
-		return a.printJSON(out)
+		err = a.printJSON(b)
+	} else {
+		_, err = fmt.Fprintf(a.stdout, "backup %s: %d keys and secrets, %d of %d shares restore it\nsecond factor: %s\n", b.Backup, b.Entries, b.Needs, b.Shares, enrol)
+		for _, name := range b.Skipped {
+			if err == nil {
+				_, err = fmt.Fprintf(a.stdout, "left out, since it cannot be read: %s\n", name)
+			}
+		}
 	}
-	_, err = fmt.Fprintf(a.stdout, "backup %s: %d keys and secrets, %d of %d shares restore it\nsecond factor: %s\n", out.Backup, out.Entries, out.Needs, out.Shares, enrol)
+	if err == nil && len(b.Skipped) > 0 {
+		err = left(fmt.Sprintf("%d records and secrets are not in the backup", len(b.Skipped)))
+	}
 	return err
 }
 
-// entries are the ring's copies as a backup takes them.
-func (k *keyroom) entries(ctx context.Context, reason string) iter.Seq2[backup.Entry, error] {
+// entries are the ring's copies as a backup takes them; skipped names what is left
+// out.
+func (k *keyroom) entries(ctx context.Context, o backupFlags, skipped *[]string) iter.Seq2[backup.Entry, error] {
+	var leave func(string, error)
+	if o.skip {
+		leave = func(object string, _ error) { *skipped = append(*skipped, object) }
+	}
 	return func(yield func(backup.Entry, error) bool) {
-		for c, err := range k.ring.Copies(ctx, reason) {
+		for c, err := range k.ring.CopiesBut(ctx, o.reason, leave) {
 			if !yield(backup.Entry(c), err) {
 				return
 			}
@@ -231,11 +279,17 @@ func openShare(h *backup.Header, k *ecdh.PrivateKey) (backup.Share, error) {
 }
 
 func (a *app) keysShareCommand() *cobra.Command {
-	var holderKey, to string
+	var holderKey, to, print string
 	c := &cobra.Command{
-		Use: "share BACKUP", Short: "Seal a holder's share to the machine that restores", Args: cobra.ExactArgs(1),
-		Long: "Opens the share that is sealed to a holder, on the holder's machine, and seals it to\nthe public key (--to) of the machine that restores: a server's is printed by rekey\nkeys restore --show-key. The sealed share is printed.",
+		Use: "share BACKUP", Short: "Seal a holder's share to the machine that restores", Args: cobra.MaximumNArgs(1),
+		Long: "Opens the share that is sealed to a holder, on the holder's machine, and seals it to\nthe public key (--to) of the machine that restores: a server's is printed by rekey\nkeys restore --show-key. The sealed share is printed. --fingerprint prints that of a public key, to\ncompare with what is asked for.",
 		RunE: func(_ *cobra.Command, args []string) error {
+			if print != "" {
+				return a.printFingerprint(print)
+			}
+			if len(args) != 1 {
+				return usagef("keys share needs a backup")
+			}
 			body, err := os.ReadFile(args[0])
 			if err != nil {
 				return usagef("read backup: %v", err)
@@ -266,7 +320,20 @@ func (a *app) keysShareCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&holderKey, "holder-key", "", "file (PEM, 0600) of the holder's private key")
 	c.Flags().StringVar(&to, "to", "", "file of the public key (PEM) to seal to")
+	c.Flags().StringVar(&print, "fingerprint", "", "print the fingerprint of this file's public key (PEM), and no share")
 	return c
+}
+
+func (a *app) printFingerprint(file string) error {
+	k, err := backup.ReadPublicKey(file)
+	if err != nil {
+		return usagef("--fingerprint: %v", err)
+	}
+	if a.flags.json {
+		return a.printJSON(map[string]string{"fingerprint": backup.Fingerprint(k)})
+	}
+	_, err = fmt.Fprintln(a.stdout, backup.Fingerprint(k))
+	return err
 }
 
 func sealTo(s backup.Share, to *ecdh.PublicKey) (string, error) {

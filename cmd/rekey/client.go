@@ -73,7 +73,7 @@ var (
 	errRemoteAway    = errors.New("server is out of reach")
 )
 
-const maxAnswer = 64 << 20 // bytes
+const maxAnswer = 1 << 30 // bytes: a backup in base64
 
 // call sends in as JSON, if it is not nil, and reads the answer into out. request
 // names the approval that the call uses.

@@ -31,6 +31,8 @@ type command struct {
 	stdin string
 	// beside runs with it, until its context ends. It may be nil.
 	beside func(context.Context) int
+	// makes are files that must not be there.
+	makes []string
 	// itself runs it in another way. It may be nil.
 	itself func() ran
 }
@@ -72,7 +74,10 @@ func (l *roleLab) commands() map[string]func() command {
 			return l.on(kid, "keys", "destroy", "KID")
 		},
 		"keys export": func() command { return l.on(l.ok("keys", "create"), "keys", "export", "KID", "--reveal") },
-		"keys backup": func() command { return command{args: l.backup().make} },
+		"keys backup": func() command {
+			v := l.backup()
+			return command{args: v.make, makes: []string{v.file, v.enrol}}
+		},
 		"keys share": func() command {
 			b := l.backedUp()
 			return command{args: []string{"keys", "share", b.file, "--holder-key", b.keys[0], "--to", b.keys[1] + ".pub"}}

@@ -31,6 +31,7 @@ type roleLab struct {
 	ids    map[string]string // identities
 	seen   map[string]bool   // audit records
 	made   int
+	kept   keptBackup // made before roles were in force
 }
 
 func newRoleLab(t *testing.T) *roleLab {
@@ -43,6 +44,7 @@ func newRoleLab(t *testing.T) *roleLab {
 	l.write("keys.txt", fixtures.Keys())
 	l.ok("keys", "import", l.at("keys.txt"))
 	l.ok("scan")
+	l.kept = l.backedUp()
 	return l
 }
 

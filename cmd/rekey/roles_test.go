@@ -251,6 +251,9 @@ func (l *roleLab) through(r commandRow, role string, c command) {
 		l.news()
 		got = l.by(role, c.stdin, released...)
 		defer func() {
+			for _, name := range c.makes {
+				l.must(os.Remove(name))
+			}
 			if again := l.by(role, c.stdin, released...); again.code != exitFailed || !strings.Contains(again.err, access.ErrUsed.Error()) {
 				l.t.Errorf("%s: again: exit %d: %s", what, again.code, again.err)
 			}
