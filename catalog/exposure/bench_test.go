@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-6133abe0/rekey/catalog/exposure"
 )
 
-// combinedLines writes a log as it is read: nothing of it is kept. Of every
-// thousand lines all are different; clients is how many come in all.
+// combinedLines writes a log as it is read: nothing of it is kept. No two lines are
+// alike; clients is how many different ones come.
 type combinedLines struct {
 	left, n, clients int
 	buffer           bytes.Buffer
@@ -21,9 +24,22 @@ type combinedLines struct {
 func (g *combinedLines) Read(p []byte) (int, error) {
 	for g.buffer.Len() < len(p) && g.left > 0 {
 		g.left--
+		b := g.buffer.AvailableBuffer()
 		c := g.n % g.clients
-		fmt.Fprintf(&g.buffer, "198.%d.%d.%d - - [10/Mar/2026:%02d:%02d:%02d +0000] \"GET /keys/%d.key?token=%d HTTP/2.0\" 200 16 \"https://tv.example/\" \"Mozilla/5.0 (X11; Linux x86_64) Player/1.0\"\n",
-			c>>16&255, c>>8&255, c&255, g.n/3600%24, g.n/60%60, g.n%60, g.n%2+1, g.n)
+		b = append(b, "198."...)
+		b = strconv.AppendInt(b, int64(c>>16&255), 10)
+		b = append(b, '.')
+		b = strconv.AppendInt(b, int64(c>>8&255), 10)
+		b = append(b, '.')
+		b = strconv.AppendInt(b, int64(c&255), 10)
+		b = append(b, " - - [10/Mar/2026:"...)
+		b = start.Add(time.Duration(g.n)*time.Second).AppendFormat(b, time.TimeOnly)
+		b = append(b, ` +0000] "GET /keys/`...)
+		b = strconv.AppendInt(b, int64(g.n%2+1), 10)
+		b = append(b, ".key?token="...)
+		b = strconv.AppendInt(b, int64(g.n), 10)
+		b = append(b, ` HTTP/2.0" 200 16 "https://tv.example/" "Mozilla/5.0 (X11; Linux x86_64) Player/1.0"`+"\n"...)
+		g.buffer.Write(b)
 		g.n++
 	}
 	return g.buffer.Read(p)
@@ -133,4 +149,25 @@ func BenchmarkLines(b *testing.B) {
 		}
 		return int(s.Result().Files[0].Fetches)
 	})
+}
+
+// A client that is kept keeps none of the line it was read from.
+func TestMemoryOfLongLines(t *testing.T) {
+	const lines, length = 500, 64 << 10
+	before := live()
+	s := exposure.NewSummary(exposure.SummaryOptions{Resolver: resolver(t)})
+	referer := strings.Repeat("r", length)
+	for i := range lines {
+		line := fmt.Sprintf("client-%d - - [10/Mar/2026:00:00:00 +0000] \"GET /other/%d HTTP/1.1\" 200 16 \"%s\" \"agent %d\"\n", i, i, referer, i)
+		line += fmt.Sprintf("client-%d - - [10/Mar/2026:00:00:00 +0000] \"GET /keys/1.key HTTP/1.1\" 200 16 \"%s\" \"agent %d\"\n", i, referer, i)
+		if err := s.AddLog(exposure.Read(strings.NewReader(line), exposure.Options{})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if grown := int64(live()) - int64(before); grown > 4<<20 {
+		t.Errorf("%d B live for %d clients", grown, lines)
+	}
+	if k, _ := s.Key(kid(1)); k.Clients != lines {
+		t.Errorf("%+v", k)
+	}
 }

@@ -45,6 +45,10 @@
 // is a success. In an audit export the ring's own records count, "use export" and
 // "use deliver"; the request that came before them is the same fetch.
 //
+// A client is who the log says it is. Behind a proxy or a CDN a server logs the
+// proxy, unless it is told better (nginx: the realip module); X-Forwarded-For is
+// not read, since a client can write into it what it likes.
+//
 // # Bounds
 //
 // A line (CloudTrail: a record) holds at most 1 MiB, a file Options.MaxBytes once

@@ -14,7 +14,7 @@ type Resolver interface {
 	// without an error: no key stands there. An error ends the summary's Add,
 	// which returns it wrapped, so it is for a resolver that cannot answer, and
 	// not for a reference that it does not know. It is called for each fetch that
-	// names no KID, and must not keep what it returns.
+	// names no KID; what it returns is read before the next call, and not changed.
 	KIDs(ref Ref) ([]key.KID, error)
 }
 

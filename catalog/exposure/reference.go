@@ -183,12 +183,14 @@ func unsigned(query string) string {
 	if query == "" {
 		return ""
 	}
-	kept := slices.DeleteFunc(strings.Split(query, "&"), func(p string) bool {
+	var kept []string
+	for more := true; more; {
+		var p string
+		p, query, more = strings.Cut(query, "&")
 		name, _, _ := strings.Cut(p, "=")
-		return p == "" || signs(strings.ToLower(unpercent(name)))
-	})
-	for i, p := range kept {
-		kept[i] = respell(p)
+		if p != "" && !signs(strings.ToLower(unpercent(name))) {
+			kept = append(kept, respell(p))
+		}
 	}
 	slices.Sort(kept)
 	return strings.Join(kept, "&")

@@ -136,10 +136,10 @@ func (r Result) WriteText(w io.Writer) error {
 		_, _ = fmt.Fprintln(t, "no fetch of a known key")
 	}
 	if r.Unlisted > 0 {
-		_, _ = fmt.Fprintf(t, "%d fetches of keys beyond the bound, not listed\n", r.Unlisted)
+		_, _ = fmt.Fprintf(t, "%s of keys beyond the bound, not listed\n", many(r.Unlisted, "fetch"))
 	}
 	if r.Unmatched.Fetches > 0 {
-		_, _ = fmt.Fprintf(t, "%d fetches of what no known key stands at\n", r.Unmatched.Fetches)
+		_, _ = fmt.Fprintf(t, "%s of what no known key stands at\n", many(r.Unmatched.Fetches, "fetch"))
 		for _, ref := range r.Unmatched.References {
 			_, _ = fmt.Fprintf(t, "  %s\n", printable(ref))
 		}

@@ -77,7 +77,7 @@ const wantText = `01010101010101010101010101010101: 3 clients, 5 fetches, 2026-0
   and 1 more
 02020202020202020202020202020202: 1 client, 1 fetch, 2026-03-10T00:03:00Z to 2026-03-10T00:03:00Z, 1 not modified
   192.0.2.1  1 fetch  2026-03-10T00:03:00Z  2026-03-10T00:03:00Z  tv
-1 fetches of what no known key stands at
+1 fetch of what no known key stands at
   /favicon.ico
 a.log (combined): 5 lines, 3 counted, 1 not modified, 0 refused, 0 outside the time, 0 other, 1 unreadable
   line 5: log line is malformed: there is no [time] before a quoted request
@@ -281,5 +281,67 @@ func (full) Write([]byte) (int, error) { return 0, errDisk }
 func TestTextFails(t *testing.T) {
 	if err := exposure.NewSummary(exposure.SummaryOptions{}).Result().WriteText(full{}); !errors.Is(err, errDisk) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// The estimate takes in the clients that were listed before there was no room, and
+// those that another summary could not list.
+func TestEstimateOfAll(t *testing.T) {
+	small := exposure.NewSummary(exposure.SummaryOptions{Pairs: 500})
+	for i := range 1000 {
+		add(t, small, got(1, fmt.Sprint("client ", i), i))
+	}
+	merged := exposure.NewSummary(exposure.SummaryOptions{})
+	add(t, merged, got(1, "client of another log", 1))
+	merged.Merge(small)
+	for _, s := range []*exposure.Summary{small, merged} {
+		if k, _ := s.Key(kid(1)); math.Abs(float64(k.Clients)-1000) > 50 || !k.Estimated {
+			t.Errorf("%d clients of 1000: %+v", k.Clients, k)
+		}
+	}
+}
+
+// Of two last fetches at one time the same agent and address stay in any order.
+func TestSameTime(t *testing.T) {
+	a, b, c := got(1, "x", 1), got(1, "x", 1), got(1, "x", 1)
+	b.Agent, c.Agent = "phone", "phone"
+	c.Address = "192.0.2.1"
+	for _, same := range [][][]exposure.Fetch{
+		{{a, b}, {b, a}},
+		{{b, c}, {c, b}},
+		{{a, b, c}, {c, b, a}, {b, a, c}, {b, c, a}, {c, a, b}, {a, c, b}},
+	} {
+		first := ""
+		for _, order := range same {
+			s := exposure.NewSummary(exposure.SummaryOptions{})
+			add(t, s, order...)
+			if first == "" {
+				first = shape(t, s)
+			}
+			if got := shape(t, s); got != first {
+				t.Errorf("%s\nand\n%s", got, first)
+			}
+		}
+	}
+}
+
+// What clients call themselves does not reach a terminal as it is.
+func TestTextIsPrintable(t *testing.T) {
+	s := exposure.NewSummary(exposure.SummaryOptions{})
+	for _, evil := range []string{"\x1b[31mred", "a\tb", "two\nlines", "\u202edne", "\xff\xfe", "\u009b2J"} {
+		f := got(1, evil, 1)
+		f.Agent, f.Address = evil+"!", evil+"?"
+		add(t, s, f)
+	}
+	l := exposure.Read(strings.NewReader(sampleCommon), exposure.Options{Name: "a\x1b[2J.log"})
+	if err := s.AddLog(l); err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	if err := s.Result().WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(text.String(), "\x1b\t\u202e\u009b\xff") || strings.Count(text.String(), "\n") != 10 {
+		t.Errorf("%q", text.String())
 	}
 }

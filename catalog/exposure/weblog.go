@@ -31,7 +31,7 @@ func parseCombined(line string) (Fetch, kind, error) {
 	f := Fetch{Time: when}
 	vhost := ""
 	if f.Client, vhost = whoAsked(line[:at]); f.Client == "" {
-		return Fetch{}, other, errors.New("there is no client before the time")
+		return Fetch{}, other, errors.New("what stands before the time is not host, ident and user")
 	}
 	f.Address = f.Client
 	request, rest, err := quoted(line[at+clfTime+3:])
@@ -79,23 +79,28 @@ func timeOfLine(line string) int {
 }
 
 // whoAsked reads what stands before the time: the client, and the virtual host if
-// it is before that.
+// it is before that. Both are empty where something else stands there, such as
+// what syslog puts before a line: to guess would be to accuse the wrong client.
 func whoAsked(s string) (client, vhost string) {
-	first, rest, ok := strings.Cut(strings.TrimSpace(s), " ")
-	if !ok {
+	first, rest, _ := strings.Cut(strings.TrimSpace(s), " ")
+	second, rest, more := strings.Cut(rest, " ")
+	_, rest, more2 := strings.Cut(rest, " ")
+	switch {
+	case first == "-":
+		return "", ""
+	case !more || !more2 || second == "-": // a user name may hold blanks
 		return first, ""
-	}
-	second, _, _ := strings.Cut(rest, " ")
-	if second == "-" || second == "" {
+	case isAddress(first):
 		return first, ""
+	case isAddress(second) && rest != "":
+		return second, first
 	}
-	if _, err := netip.ParseAddr(second); err != nil {
-		return first, ""
-	}
-	if _, err := netip.ParseAddr(first); err == nil {
-		return first, ""
-	}
-	return second, first
+	return "", ""
+}
+
+func isAddress(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
 }
 
 // splitRequest reads METHOD URI PROTOCOL; a URI may hold blanks, as some clients
