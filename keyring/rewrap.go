@@ -35,7 +35,7 @@ func (r *Ring) RewrapAll(ctx context.Context, reason string, seen func()) (Rewra
 	}
 	moved := 0
 	for range maxTries {
-		p := pass{ring: r, reason: reason, seen: seen}
+		p := pass{ring: r, reason: reason, seen: seen, off: map[string]bool{}}
 		err := p.run(ctx)
 		moved += p.count.Moved
 		n := p.count.Moved
@@ -62,6 +62,7 @@ type pass struct {
 	seen   func()
 	count  Rewrapped
 	failed []error
+	off    map[string]bool // by KEK that was looked at
 }
 
 // maxFailed bounds what a pass goes past: more, and it is the store or the key
@@ -76,12 +77,12 @@ func (p *pass) run(ctx context.Context) (err error) {
 		moved := 0
 		switch {
 		case err != nil:
-			err = p.leave(ctx, "", err)
+			err = p.leave(ctx, "", "", err)
 		case rec.State == Destroyed: // has nothing to move
 			continue
 		case rec.KEK != p.count.KEK:
 			if moved, err = p.ring.rewrapKey(ctx, rec.KID, p.reason, key.ContentKey{}); err != nil {
-				err = p.leave(ctx, objectName(rec.KID), fmt.Errorf("key %s: %w", rec.KID, err))
+				err = p.leave(ctx, objectName(rec.KID), rec.KEK, fmt.Errorf("key %s: %w", rec.KID, err))
 			}
 		}
 		if p.settle(ctx, &p.count.Keys, moved, err) {
@@ -92,7 +93,7 @@ func (p *pass) run(ctx context.Context) (err error) {
 		moved := 0
 		if err == nil {
 			if moved, err = p.ring.rewrapSecret(ctx, info.Key, p.reason, key.ContentKey{}); err != nil {
-				err = p.leave(ctx, info.Key, fmt.Errorf("secret %s: %w", info.Key, err))
+				err = p.leave(ctx, info.Key, p.ring.kekOfSecret(ctx, info.Key), fmt.Errorf("secret %s: %w", info.Key, err))
 			}
 		}
 		if p.settle(ctx, &p.count.Secrets, moved, err) {

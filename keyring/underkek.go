@@ -16,6 +16,7 @@ import (
 // records or secrets do not read, or do not open: RewrapAll leaves them, and
 // DisableKEK and DestroyKEK go on, though they may be under that KEK. If they can
 // be mended, then only while it is there. Each is on the audit log by its name.
+// RewrapAll leaves also what is under a KEK that is off.
 // What keeps failing otherwise, and may pass, is an error all the same.
 func (r *Ring) WithoutUnreadable() *Ring {
 	other := *r
@@ -43,25 +44,86 @@ func (r *Ring) Unreadable(ctx context.Context, kek string) ([]string, error) {
 	return u.unreadable, err
 }
 
-// lookUnder opens what is under a KEK if that may be left; known is what did not
-// open while the KEK was on.
+// describer is a key service that tells how a KEK stands. Those of package kms
+// do; errors are of its classes.
+type describer interface {
+	Describe(ctx context.Context, kek string) (kms.Description, error)
+}
+
+// off reports whether a KEK is switched off, pending or destroyed, and is not the
+// one in use: what is under it does not open, and that does not pass.
+func (r *Ring) off(ctx context.Context, kek string) (bool, error) {
+	s, tells := r.o.KMS.(describer)
+	if !tells {
+		return false, nil
+	}
+	now, err := r.KEK(ctx)
+	if err != nil || now == kek {
+		return false, err
+	}
+	d, err := s.Describe(ctx, kek)
+	switch {
+	case errors.Is(err, kms.ErrNotFound): // which is what opening says, too
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look at KEK %s: %w", kek, err)
+	}
+	return d.State == kms.KEKDisabled || d.State == kms.KEKPending || d.State == kms.KEKDestroyed, nil
+}
+
+// leftBefore names what is on record as left when a KEK was switched off. It was
+// tried while that KEK was on.
+func (r *Ring) leftBefore(ctx context.Context) (names []string, err error) {
+	for e, err := range audit.Read(ctx, r.o.Store) {
+		if err != nil {
+			return nil, fmt.Errorf("look for what was left: %w", err)
+		}
+		if (e.Action == audit.KEKDisable || e.Action == audit.KEKDestroy) && e.Outcome == audit.Unchanged {
+			names = append(names, e.Object)
+		}
+	}
+	return names, nil
+}
+
+// lookUnder opens what is under a KEK if that may be left, and the KEK is on;
+// known is what did not open then. Under one that is off, what was never tried is
+// taken for good.
 func (r *Ring) lookUnder(ctx context.Context, kek string, known []string) (u under, err error) {
+	opens := r.leaves
+	if opens {
+		off, err := r.off(ctx, kek)
+		if err != nil {
+			return u, err
+		}
+		if opens = !off; off {
+			before, err := r.leftBefore(ctx)
+			if err != nil {
+				return u, err
+			}
+			known = slices.Concat(known, before)
+		}
+	}
 	for rec, err := range r.List(ctx) {
 		holds := err == nil && rec.KEK == kek && rec.State != Destroyed
 		name := objectName(rec.KID)
 		switch {
 		case holds && slices.Contains(known, name):
 			err = errLeft
-		case holds && r.leaves:
+		case holds && opens:
 			_, err = r.open(ctx, rec)
 		}
 		if err := u.add(name, holds, err); err != nil {
 			return u, err
 		}
 	}
+	err = r.secretsUnder(ctx, kek, known, opens, &u)
+	return u, err
+}
+
+func (r *Ring) secretsUnder(ctx context.Context, kek string, known []string, opens bool, u *under) error {
 	for info, err := range r.o.Store.List(ctx, secretPrefix) {
 		if err != nil {
-			return u, fmt.Errorf("list secrets: %w", err)
+			return fmt.Errorf("list secrets: %w", err)
 		}
 		s, _, err := r.readSecret(ctx, info.Key)
 		if errors.Is(err, store.ErrNotFound) {
@@ -71,14 +133,14 @@ func (r *Ring) lookUnder(ctx context.Context, kek string, known []string) (u und
 		switch {
 		case holds && slices.Contains(known, info.Key):
 			err = errLeft
-		case holds && r.leaves:
+		case holds && opens:
 			_, err = r.openSecret(ctx, s)
 		}
 		if err := u.add(info.Key, holds, err); err != nil {
-			return u, err
+			return err
 		}
 	}
-	return u, nil
+	return nil
 }
 
 // add counts one object; err is why it does not read or open.
@@ -115,9 +177,9 @@ func objectOf(err error, name string) string {
 var errLeft = errors.New("left, since it cannot be read")
 
 // leave says of an error that it is to be left at that, where it is, and puts that
-// on record.
-func (p *pass) leave(ctx context.Context, name string, err error) error {
-	if !p.ring.leaves || !unreadable(err) {
+// on record. kek is what it is under, where that reads.
+func (p *pass) leave(ctx context.Context, name, kek string, err error) error {
+	if !p.ring.leaves || !unreadable(err) && !p.shut(ctx, kek, err) {
 		return err
 	}
 	name = objectOf(err, name)
@@ -127,6 +189,31 @@ func (p *pass) leave(ctx context.Context, name string, err error) error {
 	}
 	p.count.Left = append(p.count.Left, name)
 	return errLeft
+}
+
+// shut reports an error of what is under a KEK that is off for good, such as a
+// rotation of before left.
+func (p *pass) shut(ctx context.Context, kek string, err error) bool {
+	if kek == "" || !errors.Is(err, kms.ErrDisabled) {
+		return false
+	}
+	off, asked := p.off[kek]
+	if !asked {
+		if off, err = p.ring.off(ctx, kek); err != nil {
+			return false
+		}
+		p.off[kek] = off
+	}
+	return off
+}
+
+// kekOfSecret is what a secret is under; "" where it does not read.
+func (r *Ring) kekOfSecret(ctx context.Context, name string) string {
+	s, _, err := r.readSecret(ctx, name)
+	if err != nil {
+		return ""
+	}
+	return s.KEK
 }
 
 // maxNamed bounds how many objects an error names.
@@ -152,6 +239,9 @@ func (r *Ring) unused(ctx context.Context, kek string, known []string) (left []s
 	why := fmt.Sprintf("%d keys and secrets are under %s", u.n, kek)
 	if n := len(u.unreadable); n > 0 && !r.leaves {
 		why += fmt.Sprintf(", and %d that cannot be read may be (--without-unreadable leaves them): %s", n, strings.Join(u.unreadable[:min(n, maxNamed)], ", "))
+	}
+	if off, err := r.off(ctx, kek); r.leaves && err == nil && off {
+		why += ", which is off: whether they open can be told once it is enabled"
 	}
 	return nil, fmt.Errorf("%w: %s", ErrKEKInUse, why)
 }

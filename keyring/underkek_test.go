@@ -1,8 +1,10 @@
 package keyring
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -101,6 +103,71 @@ func TestWithoutUnreadableStays(t *testing.T) {
 	away := b.ring(b.store, &failing{Wrapper: b.kms, kid: kid}).WithoutUnreadable()
 	if n, err := away.RewrapAll(t.Context(), "", nil); !errors.Is(err, kms.ErrThrottled) || len(n.Left) != 0 {
 		t.Errorf("RewrapAll: %+v, %v; want ErrThrottled and nothing left", n, err)
+	}
+}
+
+// TestWithoutUnreadableAgain: what one rotation left, more than a pass goes past,
+// stands in the way of no later one, nor of the end of its KEK; a key that was
+// never tried does.
+func TestWithoutUnreadableAgain(t *testing.T) {
+	b := newBench(t)
+	good := map[key.KID]key.ContentKey{key.NewKID(): key.NewContentKey()}
+	for kid, k := range good {
+		b.mustImport(t, kid, k)
+	}
+	untried := b.object(t, objectName(slices.Collect(maps.Keys(good))[0]))
+	var bad []string
+	for range maxFailed + 1 {
+		kid := key.NewKID()
+		b.mustImport(t, kid, key.NewContentKey())
+		b.damage(t, kid)
+		bad = append(bad, objectName(kid))
+	}
+	slices.Sort(bad)
+	r, first, from := b.WithoutUnreadable(), b.kek, b.kek
+	for _, reason := range []string{"one", "two"} {
+		to := b.anotherKEK(t)
+		if err := b.UseKEK(t.Context(), to, reason); err != nil {
+			t.Fatal(err)
+		}
+		n, err := r.RewrapAll(t.Context(), reason, nil)
+		slices.Sort(n.Left)
+		if err != nil || n.Moved == 0 || !slices.Equal(n.Left, bad) {
+			t.Errorf("RewrapAll %s: %+v, %v; want %d left", reason, n, err, len(bad))
+		}
+		b.wantUnder(t, to, good, nil)
+		if err := r.DisableKEK(t.Context(), b.kms, from, reason); err != nil {
+			t.Errorf("DisableKEK %s: %v", reason, err)
+		}
+		from = to
+	}
+	if _, err := b.DestroyKEK(t.Context(), b.kms, first, "end"); !errors.Is(err, ErrKEKInUse) {
+		t.Errorf("DestroyKEK: %v, want ErrKEKInUse", err)
+	}
+	stray := key.NewKID()
+	b.putBack(t, objectName(stray), bytes.ReplaceAll(untried, []byte(slices.Collect(maps.Keys(good))[0].String()), []byte(stray.String())))
+	if _, err := r.DestroyKEK(t.Context(), b.kms, first, "end"); !errors.Is(err, ErrKEKInUse) || !strings.Contains(err.Error(), "once it is enabled") {
+		t.Errorf("DestroyKEK with a key that was never tried: %v, want ErrKEKInUse", err)
+	}
+	b.forget(t, objectName(stray))
+	if _, err := r.DestroyKEK(t.Context(), b.kms, first, "end"); err != nil {
+		t.Errorf("DestroyKEK: %v", err)
+	}
+}
+
+// TestRewrapInUseIsOff: with the KEK in use off, nothing counts as left.
+func TestRewrapInUseIsOff(t *testing.T) {
+	b := newBench(t)
+	b.mustImport(t, key.NewKID(), key.NewContentKey())
+	to := b.anotherKEK(t)
+	if err := b.UseKEK(t.Context(), to, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.kms.Disable(t.Context(), to); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.WithoutUnreadable().RewrapAll(t.Context(), "", nil); !errors.Is(err, kms.ErrDisabled) || len(n.Left) != 0 {
+		t.Errorf("RewrapAll: %+v, %v; want kms.ErrDisabled and nothing left", n, err)
 	}
 }
 
