@@ -5,7 +5,12 @@
 // Every write is whole or absent, and durable when Put returns. Conditional
 // writes are what the rest of rekey stands on: create-only and If-Match hold
 // against other processes too. To write what is written once, use [PutOnce]; to
-// read an object into a pooled buffer, [ReadAll].
+// read an object into a pooled buffer, [ReadAll]. What servers of one's own lack of
+// S3, [Probe] finds: whoever opens a store to write says it at the start, and goes
+// no further where [Capabilities.Check] refuses.
+//
+// Old ciphertext also stands in older versions ([Versions]) and in uploads that
+// were never completed ([Uploads]); large objects are written in parts ([Uploader]).
 //
 // It never interprets what it stores, never follows a key or a symbolic link out
 // of its root, never logs, and never tries a conditional write again whose answer

@@ -41,9 +41,23 @@ func encryptedMinIO(t *testing.T) services.MinIO {
 	return services.StartMinIO(t)
 }
 
-func TestOpenS3(t *testing.T) {
+func TestOpenMinIO(t *testing.T) {
 	m := encryptedMinIO(t)
 	m.Env(t)
+	s := opensS3(t, m)
+	t.Run("encryption", func(t *testing.T) { keepsEncryption(t, s) })
+	t.Run("versions", func(t *testing.T) { knowsVersions(t, m) })
+}
+
+func TestOpenVersityGW(t *testing.T) {
+	gw := services.StartVersityGW(t)
+	gw.Env(t)
+	opensS3(t, gw.MinIO)
+}
+
+// opensS3 tries what Open makes of the environment, and returns a store.
+func opensS3(t *testing.T, m services.MinIO) store.Store {
+	t.Helper()
 	bucket := m.Bucket(t)
 	if _, err := store.Open(t.Context(), "s3://no-such-bucket-here"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a bucket that is not there: %v", err)
@@ -68,8 +82,6 @@ func TestOpenS3(t *testing.T) {
 	if got := listed(t, whole, "p"); !reflect.DeepEqual(got, []string{"p/a", "pp/a"}) {
 		t.Errorf("the bucket holds %q", got)
 	}
-	t.Run("encryption", func(t *testing.T) { keepsEncryption(t, whole) })
-	t.Run("versions", func(t *testing.T) { knowsVersions(t, m) })
 	t.Run("checksum of an upload in parts", func(t *testing.T) { readsMultipart(t, m, bucket, whole) })
 	t.Run("a wrong secret", func(t *testing.T) {
 		t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
@@ -88,6 +100,7 @@ func TestOpenS3(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+	return whole
 }
 
 func keepsEncryption(t *testing.T, s store.Store) {
@@ -107,13 +120,7 @@ func keepsEncryption(t *testing.T, s store.Store) {
 }
 
 func knowsVersions(t *testing.T, m services.MinIO) {
-	bucket := m.Bucket(t)
-	_, err := m.Client().PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
-		Bucket: &bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	bucket := m.VersionedBucket(t)
 	s := store.NewS3(m.Client(), bucket, "")
 	first, err := s.Put(t.Context(), "k", []byte("1"), store.PutOptions{CreateOnly: true, Attributes: store.Attributes{Tags: map[string]string{"n": "1"}}})
 	if err != nil || first.Version == "" {

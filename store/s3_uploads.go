@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -33,20 +35,26 @@ func (s *S3) listUploads(ctx context.Context, prefix string, yield func(Upload, 
 		if err != nil {
 			return s3Error(ctx, err)
 		}
-		for _, u := range page.Uploads {
-			key, err := s.listedKey(prefix, u.Key, page.EncodingType)
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err != nil {
+		uploads, err := s.uploads(prefix, page)
+		if err != nil {
+			return err
+		}
+		more := aws.ToBool(page.IsTruncated)
+		uploads, behind := wholeKeys(uploads, more)
+		for _, u := range uploads {
+			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if CheckKey(key) == nil && !yield(Upload{Key: key, ID: aws.ToString(u.UploadId), Begun: aws.ToTime(u.Initiated).UTC()}, nil) {
+			if CheckKey(u.Key) == nil && !yield(u, nil) {
 				return nil
 			}
 		}
-		if !aws.ToBool(page.IsTruncated) {
+		if !more {
 			return nil
+		}
+		if behind != "" {
+			in.KeyMarker, in.UploadIdMarker = aws.String(s.prefix+behind), nil
+			continue
 		}
 		marker, err := listedName(page.NextKeyMarker, page.EncodingType)
 		if err != nil {
@@ -57,6 +65,34 @@ func (s *S3) listUploads(ctx context.Context, prefix string, yield func(Upload, 
 		}
 		in.KeyMarker, in.UploadIdMarker = text(marker), page.NextUploadIdMarker
 	}
+}
+
+func (s *S3) uploads(prefix string, page *s3.ListMultipartUploadsOutput) ([]Upload, error) {
+	all := make([]Upload, 0, len(page.Uploads))
+	for _, u := range page.Uploads {
+		key, err := s.listedKey(prefix, u.Key, page.EncodingType)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Upload{Key: key, ID: aws.ToString(u.UploadId), Begun: aws.ToTime(u.Initiated).UTC()})
+	}
+	return all, nil
+}
+
+// wholeKeys leaves the last key of a page that is not the last to the next one,
+// which then begins behind the key before it: an upload as marker may be aborted
+// by then, and some servers refuse every one. Where one key fills the page there
+// is no key to begin behind.
+func wholeKeys(page []Upload, more bool) (whole []Upload, behind string) {
+	if !more || len(page) == 0 {
+		return page, ""
+	}
+	last := page[len(page)-1].Key
+	begins := slices.IndexFunc(page, func(u Upload) bool { return u.Key == last })
+	if begins == 0 || !slices.IsSortedFunc(page, func(a, b Upload) int { return cmp.Compare(a.Key, b.Key) }) {
+		return page, ""
+	}
+	return page[:begins], page[begins-1].Key
 }
 
 // AbortUpload implements Uploads. It needs the permission AbortMultipartUpload.

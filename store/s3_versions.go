@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 
@@ -31,7 +32,7 @@ func (s *S3) listVersions(ctx context.Context, prefix string, yield func(Version
 	in := &s3.ListObjectVersionsInput{
 		Bucket: &s.bucket, Prefix: aws.String(s.prefix + prefix), EncodingType: types.EncodingTypeUrl,
 	}
-	var done versionsDone
+	held := heldKey{ctx: ctx, yield: yield}
 	for {
 		page, err := s.client.ListObjectVersions(ctx, in)
 		if err != nil {
@@ -41,69 +42,69 @@ func (s *S3) listVersions(ctx context.Context, prefix string, yield func(Version
 		if err != nil {
 			return err
 		}
-		more := aws.ToBool(page.IsTruncated)
-		fresh, behind := done.add(versions, more)
-		for _, v := range fresh {
-			if err := ctx.Err(); err != nil {
+		for _, v := range versions {
+			if more, err := held.add(v); err != nil || !more {
 				return err
 			}
-			if CheckKey(v.Key) == nil && !yield(v, nil) {
-				return nil
-			}
 		}
-		switch {
-		case !more:
-			return nil
-		case behind != "":
-			in.KeyMarker, in.VersionIdMarker = aws.String(s.prefix+behind), nil
-		case len(fresh) == 0:
+		if !aws.ToBool(page.IsTruncated) {
+			_, err := held.release()
+			return err
+		}
+		// The marker is encoded as the names are, and must not be when it is sent.
+		marker, err := listedName(page.NextKeyMarker, page.EncodingType)
+		if err != nil {
+			return err
+		}
+		if marker == aws.ToString(in.KeyMarker) && aws.ToString(page.NextVersionIdMarker) == aws.ToString(in.VersionIdMarker) {
 			return errEndless
-		default:
-			// The markers are encoded as the names are, and must not be when they are sent.
-			marker, err := listedName(page.NextKeyMarker, page.EncodingType)
-			if err != nil {
-				return err
-			}
-			in.KeyMarker, in.VersionIdMarker = &marker, page.NextVersionIdMarker
 		}
+		in.KeyMarker, in.VersionIdMarker = &marker, page.NextVersionIdMarker
 	}
 }
 
 var errEndless = errors.New("read listing: a page is followed by itself")
 
-// versionsDone keeps a listing whole while what it yields is deleted: the next
-// page begins behind the last key all of whose versions have come, since the
-// version that a marker names may be gone by then, and some servers then find no
-// more, or give the marker's version twice. Only where one key fills a page does
-// it go on from a version.
-type versionsDone struct {
-	key string          // the last that is whole
-	of  string          // a key that filled a page,
-	ids map[string]bool // and its versions that have come
+// heldKey holds the versions of one key back until all have come. The next page
+// begins at one of them; if the caller had deleted that by then, some servers
+// would find no more, and end the listing. They also give it twice.
+type heldKey struct {
+	ctx   context.Context
+	yield func(Version, error) bool
+	key   string
+	held  []Version
+	ids   map[string]bool
 }
 
-// add takes a page and returns what of it is to be yielded, and the key behind
-// which the next page begins; empty where the page holds but one key's versions.
-func (d *versionsDone) add(page []Version, more bool) (fresh []Version, behind string) {
-	page = slices.DeleteFunc(page, func(v Version) bool {
-		return (d.key != "" && v.Key <= d.key) || (v.Key == d.of && d.ids[v.ID])
-	})
-	if !more || len(page) == 0 {
-		return page, ""
+// add reports whether the caller wants more.
+func (h *heldKey) add(v Version) (more bool, err error) {
+	if v.Key < h.key {
+		return false, fmt.Errorf("read listing: %q comes after %q", v.Key, h.key)
 	}
-	last := page[len(page)-1].Key
-	begins := slices.IndexFunc(page, func(v Version) bool { return v.Key == last })
-	if begins > 0 {
-		d.key = page[begins-1].Key
-		return page[:begins], d.key
+	if v.Key > h.key {
+		if more, err := h.release(); err != nil || !more {
+			return false, err
+		}
+		h.key, h.ids = v.Key, map[string]bool{}
 	}
-	if d.of != last {
-		d.of, d.ids = last, map[string]bool{}
+	if !h.ids[v.ID] {
+		h.ids[v.ID] = true
+		h.held = append(h.held, v)
 	}
-	for _, v := range page {
-		d.ids[v.ID] = true
+	return true, nil
+}
+
+func (h *heldKey) release() (more bool, err error) {
+	for _, v := range h.held {
+		if err := h.ctx.Err(); err != nil {
+			return false, err
+		}
+		if CheckKey(v.Key) == nil && !h.yield(v, nil) {
+			return false, nil
+		}
 	}
-	return page, ""
+	h.held = h.held[:0]
+	return true, nil
 }
 
 // versions merges a page's versions and markers, which the SDK keeps apart.
@@ -129,7 +130,13 @@ func (s *S3) versions(prefix string, page *s3.ListObjectVersionsOutput) ([]Versi
 			Modified: aws.ToTime(m.LastModified).UTC(),
 		})
 	}
-	slices.SortStableFunc(all, func(a, b Version) int { return cmp.Compare(a.Key, b.Key) })
+	// Each kind comes in order. If it does not, pages may leave out what is to be
+	// deleted.
+	byKey := func(a, b Version) int { return cmp.Compare(a.Key, b.Key) }
+	if n := len(page.Versions); !slices.IsSortedFunc(all[:n], byKey) || !slices.IsSortedFunc(all[n:], byKey) {
+		return nil, errors.New("read listing: keys are out of order")
+	}
+	slices.SortStableFunc(all, byKey)
 	return all, nil
 }
 

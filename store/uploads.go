@@ -71,7 +71,8 @@ type Uploader interface {
 type Uploads interface {
 	// ListUploads yields the uploads for keys that begin with the prefix. Where
 	// the store does not list them by prefix (Capabilities.UploadsByPrefix), it
-	// yields those for the key that is the prefix, and no others.
+	// yields those for the key that is the prefix, and no others. Who aborts what it
+	// yields lists again until it yields nothing.
 	ListUploads(ctx context.Context, prefix string) iter.Seq2[Upload, error]
 
 	// AbortUpload ends an upload and removes its parts; an absent one is no error.

@@ -29,7 +29,8 @@ type Version struct {
 type Versions interface {
 	// ListVersions yields every version and every marker of the objects whose keys
 	// begin with the prefix, in ascending order of keys, those of one key in no
-	// certain order. What it yields may be deleted meanwhile.
+	// certain order. It holds those of one key at a time. What it yields may be
+	// deleted meanwhile.
 	ListVersions(ctx context.Context, prefix string) iter.Seq2[Version, error]
 
 	// DeleteVersion removes one version or marker for good; an absent one is no

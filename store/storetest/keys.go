@@ -160,6 +160,16 @@ func listing(t *testing.T, s store.Store) {
 			t.Errorf("list %q:\n%q, want\n%q", prefix, got, want)
 		}
 	}
+	var got []string
+	for v, err := range versioned(t, s).ListVersions(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, v.Key)
+	}
+	if !slices.Equal(got, all) {
+		t.Errorf("listed versions of\n%q, want\n%q", got, all)
+	}
 	for info, err := range s.List(t.Context(), "a") {
 		if err != nil {
 			t.Fatal(err)

@@ -16,6 +16,9 @@ type Target struct {
 	Open func(t *testing.T) store.Store
 	// OpenVersioned gives an empty one that keeps versions; nil where there is none.
 	OpenVersioned func(t *testing.T) store.Store
+	// OpenPaged gives an empty one that keeps versions and lists a few entries a
+	// page; nil where OpenVersioned is.
+	OpenPaged func(t *testing.T) store.Store
 	// Capabilities are what Probe must find; on what keeps versions, also that
 	// the conditions of writes see its markers, unless MarkersUnseen.
 	Capabilities  store.Capabilities
@@ -75,7 +78,6 @@ func Run(t *testing.T, target Target) {
 			namedTest{"conditions of uploads", uploadConditions},
 			namedTest{"uploads race", raceComplete},
 			namedTest{"uploads aborted", func(t *testing.T, s store.Store) { abortedUploads(t, s, can) }},
-			namedTest{"many parts", manyParts},
 		)
 	}
 	for _, s := range suite {
@@ -89,13 +91,22 @@ func Run(t *testing.T, target Target) {
 		t.Run("capabilities", func(t *testing.T) { probes(t, target.OpenVersioned(t), can) })
 		for _, s := range []namedTest{
 			{"all versions", func(t *testing.T, s store.Store) { allVersions(t, s, can) }},
-			{"many versions", manyVersions},
 			{"a version being read", readVersioned},
 			{"creators race", raceCreate},
 			{"If-Match writers race", raceReplace},
 			{"PutOnce", putOnce},
 		} {
 			t.Run(s.name, func(t *testing.T) { s.test(t, target.OpenVersioned(t)) })
+		}
+	})
+	t.Run("paged", func(t *testing.T) {
+		for _, s := range []namedTest{
+			{"versions", manyVersions},
+			{"listing", listing},
+			{"parts", manyParts},
+			{"uploads", func(t *testing.T, s store.Store) { manyUploads(t, s, can) }},
+		} {
+			t.Run(s.name, func(t *testing.T) { s.test(t, target.OpenPaged(t)) })
 		}
 	})
 }

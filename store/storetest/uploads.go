@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -247,24 +248,30 @@ func abortedUploads(t *testing.T, s store.Store, want store.Capabilities) {
 	if got := keys(t, up, ""); len(got) != 0 {
 		t.Errorf("uploads left the objects %q", got)
 	}
+	refusedUploads(t, up, all["up"][0])
+}
+
+// refusedUploads tries keys and part numbers that can't be.
+func refusedUploads(t *testing.T, up uploader, id string) {
+	t.Helper()
 	for _, key := range []string{"../x", ""} {
 		refuses(t, up.AbortUpload(t.Context(), key, "id"), store.ErrInvalidKey, "abort upload", key)
 		_, err := up.BeginUpload(t.Context(), key, store.Attributes{})
 		refuses(t, err, store.ErrInvalidKey, "begin upload", key)
 	}
 	for _, number := range []int{-1, 0, store.MaxParts + 1} {
-		_, err := up.PutPart(t.Context(), "up", all["up"][0], number, nil)
+		_, err := up.PutPart(t.Context(), "up", id, number, nil)
 		if !errors.Is(err, store.ErrTooLarge) {
 			t.Errorf("part %d: %v", number, err)
 		}
 	}
 }
 
-// manyParts goes over S3's 1000 parts a page.
+// manyParts lists over many pages.
 func manyParts(t *testing.T, s store.Store) {
 	up := uploading(t, s)
 	id := begin(t, up, "k", store.Attributes{})
-	parts := make([]store.Part, 1005)
+	parts := make([]store.Part, 40)
 	var wg sync.WaitGroup
 	for first := range rivals {
 		wg.Go(func() {
@@ -282,4 +289,48 @@ func manyParts(t *testing.T, s store.Store) {
 		t.Error(err)
 	}
 	ended(t, up, "k", id)
+}
+
+// manyUploads lists over many pages, and aborts what is listed while it is. A
+// listing may miss some then: it is made until it yields nothing. Where uploads
+// are listed by prefix, no key fills a page: a server that then refuses to go on
+// is heard.
+func manyUploads(t *testing.T, s store.Store, want store.Capabilities) {
+	up := uploading(t, s)
+	each := 10
+	if want.UploadsByPrefix {
+		each = 3
+	}
+	all := map[string][]string{}
+	for i := range 30 {
+		key := fmt.Sprintf("up/%02d +%%2F", i/each)
+		all[key] = append(all[key], begin(t, up, key, store.Attributes{}))
+	}
+	prefixes := slices.Sorted(maps.Keys(all))
+	if want.UploadsByPrefix {
+		prefixes = []string{"up/"}
+	}
+	aborted := 0
+	for _, prefix := range prefixes {
+		for n := 1; n > 0; aborted += n {
+			n = 0
+			for u, err := range up.ListUploads(t.Context(), prefix) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				n++
+				if err := up.AbortUpload(t.Context(), u.Key, u.ID); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if aborted != 30 {
+		t.Errorf("aborted %d uploads, want 30", aborted)
+	}
+	for key, ids := range all {
+		for _, id := range ids {
+			ended(t, up, key, id)
+		}
+	}
 }

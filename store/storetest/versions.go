@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/seed-6133abe0/rekey/store"
@@ -171,27 +170,28 @@ func deletesVersions(t *testing.T, s store.Store, vs store.Versions, ids []strin
 	}
 }
 
-// manyVersions goes over S3's 1000 a page, in the middle of a key too.
+// manyVersions lists over many pages, which end between keys and within them, and
+// deletes what is listed while it is, as a purge does.
 func manyVersions(t *testing.T, s store.Store) {
-	const each = 3
 	vs := versioned(t, s)
 	want := map[string]int{}
-	for i := range 350 {
-		want[fmt.Sprintf("many/%04d +%%.m4s", i)] = each
-	}
-	var wg sync.WaitGroup
-	for some := range slices.Chunk(slices.Sorted(maps.Keys(want)), len(want)/rivals) {
-		wg.Go(func() {
-			for _, key := range some {
-				for n := range each {
-					if _, err := s.Put(t.Context(), key, []byte{byte(n)}, store.PutOptions{}); err != nil {
-						t.Error(err)
-					}
-				}
+	for i := range 16 {
+		key := fmt.Sprintf("many/%02d +%%2F/x.m4s", i)
+		want[key] = 1 + i%5
+		if i == 9 {
+			want[key] = 20
+		}
+		for n := range want[key] {
+			put(t, s, key, fmt.Sprint(n))
+		}
+		if i%3 == 0 {
+			want[key]++
+			if err := s.Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
 			}
-		})
+		}
 	}
-	wg.Wait()
+	put(t, s, "other", "stays")
 	got, current := map[string]int{}, 0
 	for _, v := range versions(t, vs, "many/") {
 		got[v.Key]++
@@ -200,7 +200,24 @@ func manyVersions(t *testing.T, s store.Store) {
 		}
 	}
 	if !maps.Equal(got, want) || current != len(want) {
-		t.Errorf("listed versions of %d keys, %d current, want %d", len(got), current, len(want))
+		t.Errorf("listed versions of %v, %d current, want %v", got, current, want)
+	}
+	for v, err := range vs.ListVersions(t.Context(), "many/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := vs.DeleteVersion(t.Context(), v.Key, v.ID); err != nil {
+			t.Fatal(err)
+		}
+		got[v.Key]--
+	}
+	for key, n := range got {
+		if n != 0 {
+			t.Errorf("%d versions of %s were not listed", n, key)
+		}
+	}
+	if left := versions(t, vs, ""); len(left) != 1 {
+		t.Errorf("left are %+v", left)
 	}
 }
 
