@@ -30,7 +30,7 @@ type SummaryOptions struct {
 	// Resolver finds the keys of a URI. nil: only fetches that name a KID match.
 	Resolver Resolver
 	// Pairs bounds the pairs of key and client that are kept. 0: a million, which
-	// take some 250 MB. Beyond, a key's further clients are estimated.
+	// take some 200 MB. Beyond, a key's further clients are estimated.
 	Pairs int
 	// Keys bounds the keys. 0: 100,000. Fetches of further ones are counted
 	// together.
