@@ -13,15 +13,18 @@ import (
 )
 
 // TestCancelAtEveryRecord: wherever a cancel comes, each asset is whole, under its
-// old keys or under its new ones, and the status says which.
+// old keys or under its new ones, and the status says which. A clean leaves nothing
+// of the former, and all of the latter; another rotation takes up what is left.
 func TestCancelAtEveryRecord(t *testing.T) {
 	t.Parallel()
 	first := stockedLab(t)
 	total := first.writes()
 	seen := map[journal.AssetState]int{}
+	shared := 0
 	for at := 1; at <= total; at++ {
 		what := fmt.Sprintf("cancelled before record %d of %d", at, total)
 		l := first.again(t)
+		before := l.objects(l.media, "")
 		id := l.start(l.engine(), journal.Scheduled)
 		e := l.engineOver(l.media, l.watched(func(n int, k string) {
 			if n == at {
@@ -34,6 +37,16 @@ func TestCancelAtEveryRecord(t *testing.T) {
 		}
 		l.isGivenUp(what, id, seen)
 		l.plays(what)
+		l.clean(what, id)
+		if l.isClean(what, id, before) {
+			shared++
+		}
+		if next := l.rekeyed(what); next == id {
+			t.Errorf("%s: no new rotation", what)
+		}
+	}
+	if shared == 0 {
+		t.Error("no cancel came between two assets that share a key object")
 	}
 	if seen[journal.AssetCancelled] < total/2 || seen[journal.AssetVerified] < total/2 || len(seen) != 2 {
 		t.Errorf("of all assets: %v", seen)

@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/keyring"
@@ -15,7 +16,10 @@ func (e *Engine) fail(ctx context.Context, p *journal.Plan, object, reason strin
 }
 
 func (e *Engine) outcome(ctx context.Context, p *journal.Plan, o journal.Outcome) error {
-	_, etag, err := e.Journal().Outcome(ctx, p.Rotation, p.Asset)
+	was, etag, err := e.Journal().Outcome(ctx, p.Rotation, p.Asset)
+	if err == nil && was.State == journal.AssetCancelled {
+		err = fmt.Errorf("record outcome %s of %s: %w", o.State, p.Asset, ErrFenced)
+	}
 	if err != nil {
 		return err
 	}

@@ -13,13 +13,15 @@ import (
 	"github.com/seed-6133abe0/rekey/store"
 )
 
-// objects is every object of a store, with its ETag.
+// objects is every object of a store, with a checksum.
 func (l *lab) objects(s store.Store, prefix string) map[string]string {
 	l.t.Helper()
 	all := map[string]string{}
 	for info, err := range s.List(l.t.Context(), prefix) {
 		l.must(err)
-		all[info.Key] = info.ETag
+		b, _, err := store.ReadAll(l.t.Context(), s, info.Key, "", 1<<20, nil)
+		l.must(err)
+		all[info.Key] = store.CRC64NVME(b)
 	}
 	return all
 }

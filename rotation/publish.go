@@ -36,6 +36,9 @@ func (e *Engine) settle(ctx context.Context, state *journal.State, p *journal.Pl
 			return err
 		}
 		findings, err := e.publish(ctx, p)
+		if err != nil {
+			e.takeBack(ctx, p)
+		}
 		var at *publishError
 		if errors.As(err, &at) {
 			return e.fail(ctx, p, at.object, at.err.Error())
@@ -230,6 +233,9 @@ func (e *Engine) prepareFlip(ctx context.Context, p *journal.Plan, m journal.Mov
 		return journal.Flip{}, nil, info, atObject(m.From, err)
 	}
 	f, err := e.flipRecord(ctx, p, m, now, info, rw)
+	if err == nil && f.Fence() {
+		err = fmt.Errorf("flip %s: %w", m.From, ErrFenced)
+	}
 	if err == nil && info.ETag != m.ETag && !bytes.Equal(now, f.New) {
 		err = &publishError{object: m.From, err: ErrStale}
 	}

@@ -151,10 +151,51 @@ func (w *Worker) do(ctx context.Context, p queue.Part) error {
 		return fmt.Errorf("work part %d of %s: the plan has %d parts", p.Part, p.Asset, len(plan.Parts))
 	}
 	record, err := w.part(ctx, state, plan, plan.Parts[p.Part])
+	if w.takeBack(ctx, plan, plan.Parts[p.Part]) {
+		return errLetGo
+	}
 	if err != nil {
 		return err
 	}
 	return w.Journal.AddPart(ctx, p.Rotation, p.Asset, record)
+}
+
+// takeBackFor bounds what a worker does after the end of its context.
+const takeBackFor = 10 * time.Second
+
+// takeBack looks, after a part, whether its rotation is over. Where the asset was
+// cancelled meanwhile, what the part wrote is deleted: nothing leads to it, nothing
+// ever will, and whoever cleaned up may have been there before it was written.
+func (w *Worker) takeBack(ctx context.Context, plan *journal.Plan, part journal.Part) (over bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackFor)
+	defer cancel()
+	state, _, err := w.Journal.State(ctx, plan.Rotation)
+	if err != nil || !state.Phase.Final() {
+		return false
+	}
+	o, _, err := w.Journal.Outcome(ctx, plan.Rotation, plan.Asset)
+	if err == nil && o.State == journal.AssetCancelled {
+		for i := part.First; i <= part.Last && err == nil; i++ {
+			err = w.unwrite(ctx, plan.Tracks[part.Track].Objects[i].To)
+		}
+	}
+	if err != nil {
+		w.Log.Warn("what a part of a cancelled asset wrote may still be there; rekey clean takes it back", "rotation", plan.Rotation, "asset", plan.Asset, "part", part.N, "error", err)
+	}
+	return true
+}
+
+// unwrite deletes an object if it is there: on a versioned bucket, deleting what
+// never was would leave a mark.
+func (w *Worker) unwrite(ctx context.Context, k string) error {
+	_, err := w.Media.Stat(ctx, k)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = w.Media.Delete(ctx, k)
+	}
+	return err
 }
 
 func (w *Worker) part(ctx context.Context, state journal.State, plan *journal.Plan, part journal.Part) (journal.PartRecord, error) {

@@ -27,7 +27,7 @@ import (
 func (a *app) rotationCommands() []*cobra.Command {
 	return []*cobra.Command{
 		a.demoCommand(), a.scanCommand(), a.scopeCommand(), a.compromiseCommand(),
-		a.rotateCommand(), a.scheduleCommand(), a.workerCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(),
+		a.rotateCommand(), a.scheduleCommand(), a.workerCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.cleanCommand(),
 		a.verifyCommand(), a.serveCommand(),
 	}
 }

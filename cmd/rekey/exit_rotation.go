@@ -16,7 +16,7 @@ func rotationClasses() []class {
 		{rotation.ErrNoHandover, "no-handover", exitUsage},
 		{rotation.ErrUnknown, "unknown", exitFailed}, {rotation.ErrNothing, "nothing", exitNothing},
 		{rotation.ErrLeased, "leased", exitFailed}, {rotation.ErrPlanning, "planning", exitFailed}, {rotation.ErrStale, "stale", exitFailed},
-		{rotation.ErrPaused, "paused", exitFailed}, {rotation.ErrCancelled, "cancelled", exitFailed}, {rotation.ErrPhase, "phase", exitFailed},
+		{rotation.ErrPaused, "paused", exitFailed}, {rotation.ErrCancelled, "cancelled", exitFailed}, {rotation.ErrPhase, "phase", exitFailed}, {rotation.ErrFenced, "fenced", exitFailed},
 		{journal.ErrNoRotation, "no-rotation", exitFailed}, {journal.ErrCorrupt, "corrupt", exitFailed},
 		{speke.ErrAsk, "usage", exitUsage}, {speke.ErrRefused, "key-service-refused", exitFailed},
 		{speke.ErrUnavailable, "key-service-unavailable", exitFailed}, {speke.ErrContract, "key-service-contract", exitFailed},

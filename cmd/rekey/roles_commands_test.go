@@ -114,6 +114,11 @@ func (l *roleLab) commands() map[string]func() command {
 		"rotate": args("rotate", "--asset", "other", "--wait", "--reason", "test"),
 		"pause":  func() command { return command{args: []string{"pause", l.open("other"), "--reason", "test"}} },
 		"cancel": func() command { return command{args: []string{"cancel", l.open("other"), "--reason", "test"}} },
+		"clean": func() command {
+			id := l.open("other")
+			l.ok("cancel", id, "--reason", "test")
+			return command{args: []string{"clean", id}}
+		},
 		"resume": func() command { return command{args: []string{"resume", l.open("other"), "--wait"}} },
 		"worker": l.worked, "serve": l.served,
 		// Without policies it is bad usage, to everybody.
