@@ -118,7 +118,7 @@ func refusals() []refusal {
 		{"a bit of the first chunk", change("keys.backup", flip(func(b []byte) int { return body(b) + 100 })), byKeys, right, "damaged", 1},
 		{"a bit of the last chunk", change("keys.backup", flip(last)), byKeys, right, "damaged", 1},
 		{"chunks swapped", change("keys.backup", swap), byKeys, right, "damaged", 1},
-		{"another format", change("keys.backup", func(b []byte) []byte { return bytes.Replace(b, []byte("-v1\n"), []byte("-v2\n"), 1) }), byKeys, right, "unsupported", 1},
+		{"another format", change("keys.backup", func(b []byte) []byte { return bytes.Replace(b, []byte("-v2\n"), []byte("-v1\n"), 1) }), byKeys, right, "unsupported", 1},
 	}
 }
 
