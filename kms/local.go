@@ -42,14 +42,20 @@ type LocalOptions struct {
 	// says that a new one is being chosen. The bytes are cleared after use. Zero:
 	// new files are not sealed, and sealed ones do not open.
 	Passphrase func(file string, fresh bool) ([]byte, error)
-	// Store names the control store whose keys are wrapped here, for all who share
-	// the files: a KEK that another store uses is not switched off. Zero: nothing
-	// is noted.
-	Store string
+	// Store tells which control store's keys are wrapped here, for all who share
+	// the files: a KEK that another store uses is not switched off. It is asked
+	// until it knows, and then no more. Zero: nothing is noted.
+	Store func(ctx context.Context) (LocalStore, error)
 	// DestroyAfter is the time from ScheduleDestruction to the end. Zero: 7 days.
 	DestroyAfter time.Duration
 	// Clock tells when a destruction is due. Zero: the system's.
 	Clock func() time.Time
+}
+
+// LocalStore is a control store as it is noted beside the master keys.
+type LocalStore struct {
+	ID   string // which no other store has; a path is another store's elsewhere
+	Name string // for people: its path or URL
 }
 
 // Local wraps under KEKs derived from master keys in files. It is safe for
@@ -65,6 +71,9 @@ type Local struct {
 	// opening is held while a file is opened: a passphrase is asked for once, and
 	// never by two at the same terminal.
 	opening sync.Mutex
+	naming  sync.Mutex
+	store   LocalStore          // once it is known
+	noted   map[string]struct{} // KEKs whose note has its Name
 }
 
 // NewLocal opens no file and makes none.
@@ -75,7 +84,7 @@ func NewLocal(o LocalOptions) *Local {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &Local{o: o, open: map[string]cipher.AEAD{}}
+	return &Local{o: o, open: map[string]cipher.AEAD{}, noted: map[string]struct{}{}}
 }
 
 // Primary is the KEK of the file at Path. If there is none a new master key is
@@ -125,12 +134,12 @@ func (l *Local) keep(m *master) (kek string, err error) {
 
 // use is the wrap key of a KEK that is enabled, and notes who uses it. To open
 // what is wrapped goes before that, where it cannot be noted.
-func (l *Local) use(kek string, wrap bool) (cipher.AEAD, error) {
+func (l *Local) use(ctx context.Context, kek string, wrap bool) (cipher.AEAD, error) {
 	d, file, err := l.look(kek)
 	if err != nil {
 		return nil, err
 	}
-	switch fresh, err := l.note(kek); {
+	switch fresh, err := l.note(ctx, kek); {
 	case err != nil && wrap && !notNotable(err):
 		return nil, fmt.Errorf("%w: note the use of %s: %w", ErrUnavailable, kek, err)
 	case fresh: // it may have been switched off since, for want of users
@@ -176,7 +185,7 @@ func (l *Local) Wrap(ctx context.Context, kek string, kid key.KID, k key.Content
 	if k.IsZero() {
 		return nil, fmt.Errorf("wrap key %s: %w: no key given", kid, ErrDenied)
 	}
-	aead, err := l.use(kek, true)
+	aead, err := l.use(ctx, kek, true)
 	if err != nil {
 		return nil, fmt.Errorf("wrap key %s: %w", kid, err)
 	}
@@ -192,7 +201,7 @@ func (l *Local) Unwrap(ctx context.Context, kek string, kid key.KID, wrapped []b
 	if err := ctx.Err(); err != nil {
 		return key.ContentKey{}, fmt.Errorf("unwrap key %s: %w", kid, err)
 	}
-	aead, err := l.use(kek, false)
+	aead, err := l.use(ctx, kek, false)
 	if err != nil {
 		return key.ContentKey{}, fmt.Errorf("unwrap key %s: %w", kid, err)
 	}

@@ -105,11 +105,11 @@ func (l *Local) change(ctx context.Context, verb, kek string, to localState) err
 	case d.State == KEKDestroyed:
 		err = fmt.Errorf("%w: %s is destroyed", ErrDisabled, kek)
 	case to.State == KEKEnabled:
-		if _, err = l.note(kek); err == nil {
+		if _, err = l.note(ctx, kek); err == nil {
 			err = l.writeState(to)
 		}
 	case to.State == KEKPending || d.State == KEKEnabled:
-		err = l.switchOff(d, to)
+		err = l.switchOff(ctx, d, to)
 	}
 	if err != nil {
 		return fmt.Errorf("%s KEK: %w", verb, err)
@@ -120,18 +120,18 @@ func (l *Local) change(ctx context.Context, verb, kek string, to localState) err
 // switchOff leaves a KEK as it is that other control stores use. This one does
 // not any more, whoever may call Disable says: it is forgotten either way, so that
 // the last of several stores can switch off what they shared.
-func (l *Local) switchOff(d Description, to localState) error {
-	err := l.unused(to.KEK)
+func (l *Local) switchOff(ctx context.Context, d Description, to localState) error {
+	err := l.unused(ctx, to.KEK)
 	if err == nil {
 		if err = l.writeState(to); err != nil {
 			return err
 		}
-		if err = l.unused(to.KEK); err != nil { // came in between
+		if err = l.unused(ctx, to.KEK); err != nil { // came in between
 			err = errors.Join(err, l.writeState(localState{KEK: to.KEK, State: d.State, Due: d.Destroys}))
 		}
 	}
 	if err == nil || to.State == KEKDisabled {
-		err = errors.Join(err, l.forget(to.KEK))
+		err = errors.Join(err, l.forget(ctx, to.KEK))
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -17,33 +18,62 @@ import (
 // one file for each store, so that two who note and forget at once are not in
 // each other's way. It is there before anything is wrapped, and before the state
 // of the KEK is looked at; who switches a KEK off writes the state and then looks
-// for others. So either of two at once sees the other.
+// for others. So either of two at once sees the other. It is named by the store's
+// id: two containers may both have theirs at /control.
 type localUser struct {
 	KEK   string `json:"kek"`
-	Store string `json:"store"`
+	ID    string `json:"id"`
+	Store string `json:"store"` // its path or URL when it was noted
 }
 
 const userInfix = ".used-by-"
 
-func (l *Local) userFile(kek string) string {
-	sum := sha256.Sum256([]byte(l.o.Store))
+// of is the control store that this one wraps for; ok is false where there is
+// none.
+func (l *Local) of(ctx context.Context) (s LocalStore, ok bool, err error) {
+	if l.o.Store == nil {
+		return LocalStore{}, false, nil
+	}
+	l.naming.Lock()
+	defer l.naming.Unlock()
+	if l.store.ID != "" {
+		return l.store, true, nil
+	}
+	s, err = l.o.Store(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return LocalStore{}, true, ctx.Err()
+	case err == nil && s.ID == "":
+		err = errors.New("it has no id")
+		fallthrough
+	case err != nil: // of no class of its own: it tells nothing of the folder
+		return LocalStore{}, true, fmt.Errorf("%w: tell which control store this is: %v", ErrUnavailable, err)
+	}
+	l.store = s
+	return s, true, nil
+}
+
+func (l *Local) userFile(kek, id string) string {
+	sum := sha256.Sum256([]byte(id))
 	name := strings.TrimPrefix(kek, LocalScheme+":") + userInfix + hex.EncodeToString(sum[:8])
 	return filepath.Join(l.folder(), name)
 }
 
-// note puts down that this store uses a KEK; fresh says that it was not noted.
-func (l *Local) note(kek string) (fresh bool, err error) {
-	if l.o.Store == "" {
-		return false, nil
+// note puts down that this store uses a KEK; fresh says that it was not noted, or
+// elsewhere: a store may be moved.
+func (l *Local) note(ctx context.Context, kek string) (fresh bool, err error) {
+	s, ok, err := l.of(ctx)
+	if err != nil || !ok {
+		return false, err
 	}
-	file := l.userFile(kek)
-	if _, err := os.Lstat(file); err == nil {
+	file := l.userFile(kek, s.ID)
+	if l.isNoted(kek, file, s) {
 		return false, nil
 	}
 	if err := makeDir(l.folder()); err != nil {
 		return false, err
 	}
-	b, err := json.Marshal(localUser{KEK: kek, Store: l.o.Store})
+	b, err := json.Marshal(localUser{KEK: kek, ID: s.ID, Store: s.Name})
 	if err != nil {
 		return false, err
 	}
@@ -57,6 +87,23 @@ func (l *Local) note(kek string) (fresh bool, err error) {
 	return true, syncDir(l.folder())
 }
 
+// isNoted reads a note once: one store may be reached by two names, and that is
+// not written again at each use.
+func (l *Local) isNoted(kek, file string, s LocalStore) bool {
+	if _, err := os.Lstat(file); err != nil {
+		return false
+	}
+	l.mu.Lock()
+	_, read := l.noted[kek]
+	l.noted[kek] = struct{}{}
+	l.mu.Unlock()
+	if read {
+		return true
+	}
+	u, err := readUser(file)
+	return err == nil && u.ID == s.ID && u.Store == s.Name
+}
+
 // notNotable reports a folder that may not be written, such as that of a systemd
 // credential: from there no KEK is switched off either.
 func notNotable(err error) bool {
@@ -64,11 +111,12 @@ func notNotable(err error) bool {
 }
 
 // forget takes back what note put down.
-func (l *Local) forget(kek string) error {
-	if l.o.Store == "" {
-		return nil
+func (l *Local) forget(ctx context.Context, kek string) error {
+	s, ok, err := l.of(ctx)
+	if err != nil || !ok {
+		return err
 	}
-	err := os.Remove(l.userFile(kek))
+	err = os.Remove(l.userFile(kek, s.ID))
 	if isMissing(err) {
 		return nil
 	}
@@ -77,7 +125,15 @@ func (l *Local) forget(kek string) error {
 
 // unused returns nil, or an error of class ErrInUse that names the other control
 // stores that use a KEK. A note that does not read counts as one.
-func (l *Local) unused(kek string) error {
+func (l *Local) unused(ctx context.Context, kek string) error {
+	s, ok, err := l.of(ctx)
+	if err != nil {
+		return err
+	}
+	own := ""
+	if ok {
+		own = l.userFile(kek, s.ID)
+	}
 	entries, err := os.ReadDir(l.folder())
 	if err != nil && !isMissing(err) {
 		return fmt.Errorf("%w: look for users of %s: %w", ErrUnavailable, kek, err)
@@ -85,7 +141,7 @@ func (l *Local) unused(kek string) error {
 	var users []string
 	for _, e := range entries {
 		file := filepath.Join(l.folder(), e.Name())
-		if !strings.HasPrefix(e.Name(), strings.TrimPrefix(kek, LocalScheme+":")+userInfix) || file == l.userFile(kek) {
+		if !strings.HasPrefix(e.Name(), strings.TrimPrefix(kek, LocalScheme+":")+userInfix) || file == own {
 			continue
 		}
 		u, err := readUser(file)
@@ -95,7 +151,7 @@ func (l *Local) unused(kek string) error {
 		if err != nil {
 			u.Store = fmt.Sprintf("that cannot be told (%v)", err)
 		}
-		users = append(users, fmt.Sprintf("the control store %s (%s)", u.Store, file))
+		users = append(users, fmt.Sprintf("the control store %s (id %s, %s)", u.Store, u.ID, file))
 	}
 	if len(users) == 0 {
 		return nil
@@ -108,7 +164,7 @@ func readUser(file string) (u localUser, err error) {
 	if err == nil {
 		err = json.Unmarshal(b, &u)
 	}
-	if err == nil && u.Store == "" {
+	if err == nil && u.ID == "" {
 		err = errors.New("names no store")
 	}
 	return u, err

@@ -1,7 +1,9 @@
 package kms_test
 
 import (
+	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,15 @@ import (
 	"github.com/seed-6133abe0/rekey/kms"
 )
 
+// called is a control store of a name, whose id is that too.
+func called(name string) func(context.Context) (kms.LocalStore, error) {
+	return known(kms.LocalStore{ID: name, Name: name})
+}
+
+func known(s kms.LocalStore) func(context.Context) (kms.LocalStore, error) {
+	return func(context.Context) (kms.LocalStore, error) { return s, nil }
+}
+
 // sharing are the providers of control stores that share their master keys.
 func sharing(t *testing.T, stores ...string) (string, []*kms.Local) {
 	t.Helper()
@@ -18,7 +29,7 @@ func sharing(t *testing.T, stores ...string) (string, []*kms.Local) {
 	kek := primary(t, path)
 	out := make([]*kms.Local, len(stores))
 	for i, s := range stores {
-		out[i] = kms.NewLocal(kms.LocalOptions{Path: path, Store: s})
+		out[i] = kms.NewLocal(kms.LocalOptions{Path: path, Store: called(s)})
 	}
 	return kek, out
 }
@@ -85,6 +96,52 @@ func TestLocalShared(t *testing.T) {
 	if _, err := a.ScheduleDestruction(t.Context(), kek); !errors.Is(err, kms.ErrInUse) {
 		t.Errorf("ScheduleDestruction of what another asked for: %v, want ErrInUse", err)
 	}
+}
+
+// TestLocalSharedName: one path may be two stores, and one store have two paths.
+func TestLocalSharedName(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "master")
+	kek := primary(t, path)
+	open := func(id, name string) *kms.Local {
+		return kms.NewLocal(kms.LocalOptions{Path: path, Store: known(kms.LocalStore{ID: id, Name: name})})
+	}
+	a, b := open("a", "/control"), open("b", "/control")
+	wrapped(t, a, kek)
+	wrapped(t, b, kek)
+	if err := a.Disable(t.Context(), kek); !errors.Is(err, kms.ErrInUse) || !strings.Contains(err.Error(), "/control (id b,") {
+		t.Errorf("Disable: %v, want ErrInUse of the other /control", err)
+	}
+	moved := open("b", "/new")
+	wrapped(t, moved, kek)
+	if text, err := os.ReadFile(noteOf(t, b)); err != nil || !strings.Contains(string(text), "/new") {
+		t.Errorf("the note of the moved store is %s, %v", text, err)
+	}
+	if err := moved.Disable(t.Context(), kek); err != nil {
+		t.Errorf("Disable by the one that was moved: %v", err)
+	}
+}
+
+// TestLocalStoreUnknown: while it cannot be told which store this is, keys are
+// opened, and nothing is wrapped or switched off.
+func TestLocalStoreUnknown(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "master")
+	kek := primary(t, path)
+	kid, w := wrapped(t, kms.NewLocal(kms.LocalOptions{Path: path}), kek)
+	away := error(fs.ErrPermission)
+	l := kms.NewLocal(kms.LocalOptions{Path: path, Store: func(context.Context) (kms.LocalStore, error) {
+		return kms.LocalStore{ID: "a", Name: "/a"}, away
+	}})
+	if _, err := l.Unwrap(t.Context(), kek, kid, w); err != nil {
+		t.Errorf("Unwrap: %v", err)
+	}
+	if _, err := l.Wrap(t.Context(), kek, kid, key.NewContentKey()); !errors.Is(err, kms.ErrUnavailable) {
+		t.Errorf("Wrap: %v, want ErrUnavailable", err)
+	}
+	if err := l.Disable(t.Context(), kek); !errors.Is(err, kms.ErrUnavailable) {
+		t.Errorf("Disable: %v, want ErrUnavailable", err)
+	}
+	away = nil
+	wrapped(t, l, kek)
 }
 
 // TestLocalSharedNote: a note that does not read keeps the KEK on, one that is
@@ -160,7 +217,7 @@ func TestLocalUnnotable(t *testing.T) {
 	if err := os.Symlink("nowhere", path+".d"); err != nil {
 		t.Fatal(err)
 	}
-	l := kms.NewLocal(kms.LocalOptions{Path: path, Store: "/srv/a-control"})
+	l := kms.NewLocal(kms.LocalOptions{Path: path, Store: called("/srv/a-control")})
 	if _, err := l.Unwrap(t.Context(), kek, kid, w); err != nil {
 		t.Errorf("Unwrap: %v", err)
 	}
@@ -171,7 +228,7 @@ func TestLocalUnnotable(t *testing.T) {
 
 // TestLocalAnyPath: KEKs are found beside a master key of any name.
 func TestLocalAnyPath(t *testing.T) {
-	l := kms.NewLocal(kms.LocalOptions{Path: filepath.Join(t.TempDir(), "[a*", "master?"), Store: "/srv/a-control"})
+	l := kms.NewLocal(kms.LocalOptions{Path: filepath.Join(t.TempDir(), "[a*", "master?"), Store: called("/srv/a-control")})
 	kek, err := l.Create(t.Context(), "two")
 	if err != nil {
 		t.Fatal(err)

@@ -117,6 +117,29 @@ func TestKEKOfTwoLibraries(t *testing.T) {
 	l.ok("a", "kek", "destroy", old, "--reason", "leak")
 }
 
+// TestKEKOfOneName: a library in the place of one that was moved away is another,
+// and the one that was moved is the same.
+func TestKEKOfOneName(t *testing.T) {
+	l := newKEKLab(t)
+	a := l.imported("control")
+	old := l.keks("control")[0].KEK
+	if err := os.Rename(l.control("control"), l.control("moved")); err != nil {
+		t.Fatal(err)
+	}
+	b := l.imported("control")
+	l.refused("control", "kek-in-use", "kek", "rotate", "--create", "new", "--reason", "leak")
+	if !l.opens("moved", a) || !l.opens("control", b) {
+		t.Error("a key does not open any more")
+	}
+	l.ok("moved", "kek", "rotate", "--create", "other", "--reason", "leak")
+	if d := l.keks("moved")[0]; d.KEK != old || d.State != "disabled" {
+		t.Errorf("after both have left it, %+v; want it disabled", d)
+	}
+	if !l.opens("moved", a) || !l.opens("control", b) {
+		t.Error("a key does not open any more")
+	}
+}
+
 // TestMasterKeyIsNotMadeAgain: where the control store names a KEK whose file is
 // missing, nothing puts another there.
 func TestMasterKeyIsNotMadeAgain(t *testing.T) {

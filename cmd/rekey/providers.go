@@ -97,7 +97,7 @@ func (a *app) providers(ctx context.Context) (kms.Set, firstKEK, error) {
 	}
 	c := a.cfg.KMS
 	local := kms.NewLocal(kms.LocalOptions{
-		Path: file, Passphrase: a.passphrase(), Store: a.controlName(), DestroyAfter: time.Duration(c.Local.DestroyAfter),
+		Path: file, Passphrase: a.passphrase(), Store: a.controlStore, DestroyAfter: time.Duration(c.Local.DestroyAfter),
 	})
 	set[kms.LocalScheme] = local
 	if err := errors.Join(c.addCloud(ctx, set), c.addOwn(ctx, set)); err != nil {
@@ -112,7 +112,17 @@ func (a *app) providers(ctx context.Context) (kms.Set, firstKEK, error) {
 	return set, local.Primary, nil
 }
 
-// controlName is the control store as those see it who share its master key.
+// controlStore is the control store as those see it who share its master key. It
+// gets its id with the first use of a local KEK.
+func (a *app) controlStore(ctx context.Context) (kms.LocalStore, error) {
+	control, err := a.openControl(ctx)
+	if err != nil {
+		return kms.LocalStore{}, err
+	}
+	id, err := keyring.StoreID(ctx, control)
+	return kms.LocalStore{ID: id, Name: a.controlName()}, err
+}
+
 func (a *app) controlName() string {
 	if isS3(a.cfg.Control) {
 		return strings.TrimRight(a.cfg.Control, "/")
