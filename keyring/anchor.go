@@ -99,6 +99,27 @@ func (r *Ring) catchUp(ctx context.Context, rec *Record) (behind int, err error)
 	}
 }
 
+// vouch holds the event that a record's state comes from against its anchor: a
+// state that somebody wrote into the record alone is ErrCorrupt.
+func (r *Ring) vouch(ctx context.Context, rec Record) error {
+	n := len(rec.History)
+	if n < 2 {
+		return nil // the first event is the record's own
+	}
+	name := anchorName(rec.KID, n)
+	ev, err := readEvent(ctx, r.o.Store, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return corrupt(objectName(rec.KID), -1, fmt.Sprintf("has an event %d, and %s does not stand", n, name))
+	}
+	if err != nil {
+		return err
+	}
+	if !ev.same(rec.History[n-1]) {
+		return corrupt(objectName(rec.KID), -1, fmt.Sprintf("its event %d is not that of %s", n, name))
+	}
+	return nil
+}
+
 // apply appends an event and what follows from it.
 func (r *Record) apply(ev Event) {
 	r.History = append(r.History, ev)

@@ -75,6 +75,9 @@ func (r *Ring) enter(ctx context.Context, e audit.Record, rec Record, at stand, 
 		err = r.anchor(ctx, rec.KID, len(rec.History), ev)
 	}
 	if err == nil {
+		// The event counts from here on, whatever comes of the record: no failure
+		// may name it on the log.
+		e.StateVersion, e.State = 0, ""
 		err = r.replace(ctx, rec, at.etag)
 	}
 	if err != nil {

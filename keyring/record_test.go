@@ -122,6 +122,7 @@ func TestMovedRecord(t *testing.T) {
 	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), objectName(to)) || !strings.Contains(err.Error(), kid.String()) {
 		t.Errorf("Get: %v, want ErrCorrupt, the name and the KID inside", err)
 	}
+	b.putBack(t, anchorName(to, 2), b.object(t, anchorName(kid, 2)))
 	forged := bytes.Replace(body, []byte(kid.String()), []byte(to.String()), 1)
 	if err := os.WriteFile(b.path(to), forged, 0o600); err != nil {
 		t.Fatal(err)

@@ -152,7 +152,7 @@ func (r *Ring) restore(ctx context.Context, e audit.Record, c Copy) (bool, error
 		if err := r.allow(ctx, e); err != nil {
 			return false, err
 		}
-		err = r.mergeEvents(ctx, &rec)
+		err = r.mergeEvents(ctx, e, &rec)
 		if err == nil {
 			err = r.write(ctx, c.Key, &rec)
 		}
@@ -211,7 +211,7 @@ func (c Copy) record() (Record, error) {
 // of them that the copy lacks are taken in, those that only the copy has are
 // anchored. Where the two tell different stories the standing one counts, and the
 // copy's end is put behind it if a key does not come back from there.
-func (r *Ring) mergeEvents(ctx context.Context, rec *Record) error {
+func (r *Ring) mergeEvents(ctx context.Context, e audit.Record, rec *Record) error {
 	told := rec.History
 	rec.History, rec.State = []Event{told[0]}, told[0].State
 	if _, err := r.catchUp(ctx, rec); err != nil {
@@ -230,12 +230,17 @@ func (r *Ring) mergeEvents(ctx context.Context, rec *Record) error {
 		more = []Event{r.event(Deactivated, "restored as destroyed", ""), end}
 	}
 	for _, ev := range more {
+		n := len(rec.History) + 1
+		e.StateVersion, e.State = n, string(ev.State)
+		if err := r.allow(ctx, e); err != nil {
+			return err
+		}
 		body, err := encodeEvent(ev)
 		if err == nil {
-			_, err = store.PutOnce(ctx, r.o.Store, anchorName(rec.KID, len(rec.History)+1), body, recordAttributes())
+			_, err = store.PutOnce(ctx, r.o.Store, anchorName(rec.KID, n), body, recordAttributes())
 		}
 		if err != nil {
-			return fmt.Errorf("anchor event: %w", err)
+			return r.fail(ctx, e, fmt.Errorf("anchor event: %w", err))
 		}
 		rec.apply(ev)
 	}

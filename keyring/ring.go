@@ -137,6 +137,9 @@ func (r *Ring) read(ctx context.Context, kid key.KID) (Record, stand, error) {
 		return Record{}, stand{}, err
 	}
 	behind, err := r.catchUp(ctx, &rec)
+	if err == nil && behind == 0 {
+		err = r.vouch(ctx, rec)
+	}
 	if err != nil {
 		return Record{}, stand{}, err
 	}
@@ -249,8 +252,14 @@ func (r *Ring) readAhead(ctx context.Context, running *sync.WaitGroup, slots cha
 // readListed reads a record that has that many events at least.
 func (r *Ring) readListed(ctx context.Context, name string, events int) (Record, error) {
 	rec, _, err := r.readObject(ctx, name)
-	if err != nil || len(rec.History) >= events {
+	if err != nil {
 		return rec, err
+	}
+	if len(rec.History) >= events {
+		if err := r.vouch(ctx, rec); err != nil {
+			return Record{}, err
+		}
+		return rec, nil
 	}
 	if _, err := r.catchUp(ctx, &rec); err != nil {
 		return Record{}, err

@@ -1,19 +1,26 @@
 package keyring
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/seed-6133abe0/rekey/audit"
 	"github.com/seed-6133abe0/rekey/key"
+	"github.com/seed-6133abe0/rekey/store"
 )
 
 // stateFindings holds the bench's store against its log.
 func (b *bench) stateFindings(t *testing.T, more ...audit.Record) []string {
 	t.Helper()
-	a := NewStateAudit()
+	a, err := BeginStateAudit(t.Context(), b.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.settle = time.Millisecond
 	for r, err := range audit.Read(t.Context(), b.store) {
 		if err != nil {
 			t.Fatal(err)
@@ -23,7 +30,7 @@ func (b *bench) stateFindings(t *testing.T, more ...audit.Record) []string {
 	for _, r := range more {
 		a.Add(r)
 	}
-	found, err := a.Check(t.Context(), b.store)
+	found, err := a.Check(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +65,7 @@ func TestStateAudit(t *testing.T) {
 			t.Errorf("without event %d: %q, want %q", n, got, want)
 		}
 		for m, body := range whole {
-			want := []string{"changed " + anchorName(kid, n)}
+			want := []string{"changed " + anchorName(kid, n), "changed " + objectName(kid)}
 			if b.putBack(t, anchorName(kid, n), body); m == n {
 				want = []string{}
 			}
@@ -125,4 +132,96 @@ func TestStateAuditOfRaces(t *testing.T) {
 	if got := b.stateFindings(t); len(got) != 0 {
 		t.Errorf("after a race: %q", got)
 	}
+}
+
+// TestStateAuditOfRestores: a restore into an empty store puts its events on the
+// log.
+func TestStateAuditOfRestores(t *testing.T) {
+	b, fresh := newBench(t), newBench(t)
+	kid := key.NewKID()
+	b.mustImport(t, kid, key.NewContentKey())
+	b.mustSet(t, kid, Suspended)
+	b.mustSet(t, kid, Deactivated)
+	fresh.mustRestore(t, b.copyOf(t, kid), true)
+	fresh.wantState(t, kid, Deactivated, 3)
+	if got := fresh.stateFindings(t); len(got) != 0 {
+		t.Errorf("after a restore: %q", got)
+	}
+	fresh.forget(t, anchorName(kid, 3))
+	if got := fresh.stateFindings(t); !slices.Contains(got, "removed "+anchorName(kid, 3)) {
+		t.Errorf("an event of a restore taken away: %q", got)
+	}
+}
+
+// TestStateAuditOfLostRecord: where an event was anchored and writing the record
+// failed, taking the event away is found all the same.
+func TestStateAuditOfLostRecord(t *testing.T) {
+	b := newBench(t)
+	kid := key.NewKID()
+	b.mustImport(t, kid, key.NewContentKey())
+	once := true
+	b.store.on(func(op, name string) error {
+		if once && op == "put" && name == objectName(kid) {
+			once = false
+			return store.ErrPrecondition
+		}
+		return nil
+	})
+	b.mustSet(t, kid, Compromised)
+	b.store.on(nil)
+	old := b.object(t, anchorName(kid, 2))
+	b.forget(t, anchorName(kid, 2))
+	if got := b.stateFindings(t); !slices.Contains(got, "removed "+anchorName(kid, 2)) {
+		t.Errorf("set back: %q", got)
+	}
+	b.putBack(t, anchorName(kid, 2), old)
+	if got := b.stateFindings(t); len(got) != 0 {
+		t.Errorf("as it was: %q", got)
+	}
+}
+
+// TestStateWrittenIntoRecord: a state that somebody writes into a record, and into
+// its history, is not believed, and is found.
+func TestStateWrittenIntoRecord(t *testing.T) {
+	b := newBench(t)
+	kid := key.NewKID()
+	b.mustImport(t, kid, key.NewContentKey())
+	b.mustSet(t, kid, Compromised)
+	whole := b.object(t, objectName(kid))
+	rec, _, err := b.read(t.Context(), kid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit := func(state State, history ...Event) []byte {
+		forged := rec
+		forged.State, forged.History = state, history
+		body, err := encodeRecord(forged)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return body
+	}
+	active := rec.History[1]
+	active.State = Active
+	for name, body := range map[string][]byte{
+		"another event":     edit(Active, rec.History[0], active),
+		"one event more":    edit(Suspended, rec.History[0], active, b.event(Suspended, "forged", "")),
+		"another last":      edit(Deactivated, rec.History[0], b.event(Deactivated, "forged", "")),
+		"a reason reworded": edit(Compromised, rec.History[0], func(e Event) Event { e.Reason = "x"; return e }(rec.History[1])),
+	} {
+		b.putBack(t, objectName(kid), body)
+		if k, err := b.Unwrap(t.Context(), kid, Export, ""); !errors.Is(err, ErrCorrupt) || !k.IsZero() {
+			t.Errorf("%s: Unwrap: %v, want ErrCorrupt and no key", name, err)
+		}
+		for _, err := range b.List(t.Context()) {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%s: List: %v, want ErrCorrupt", name, err)
+			}
+		}
+		if got := b.stateFindings(t); !slices.Contains(got, "changed "+objectName(kid)) {
+			t.Errorf("%s: found %q", name, got)
+		}
+	}
+	b.putBack(t, objectName(kid), whole)
+	b.wantState(t, kid, Compromised, 2)
 }

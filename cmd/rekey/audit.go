@@ -98,12 +98,15 @@ func (a *app) auditVerify(ctx context.Context, v note.Verifier, held []audit.Che
 	if err != nil {
 		return err
 	}
-	states := keyring.NewStateAudit()
+	states, err := keyring.BeginStateAudit(ctx, control)
+	if err != nil {
+		return err
+	}
 	out, err := audit.Verify(ctx, control, audit.VerifyOptions{Verifier: v, Held: held, Each: states.Add})
 	if err != nil {
 		return err
 	}
-	found, err := states.Check(ctx, control)
+	found, err := states.Check(ctx)
 	if err != nil {
 		return err
 	}
