@@ -36,7 +36,8 @@ const (
 // LocalOptions set up a Local.
 type LocalOptions struct {
 	// Path is the file of the first master key. Others that Create makes, the
-	// states of all, and who uses them, lie beside it in the folder Path + ".d".
+	// states of all, and who uses them, lie in the folder Path + ".d"; where Path is
+	// a link, beside the file that it leads to.
 	Path string
 	// Passphrase, if set, is asked for what the files are sealed under; fresh
 	// says that a new one is being chosen. The bytes are cleared after use. Zero:

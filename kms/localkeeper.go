@@ -27,7 +27,20 @@ const (
 	primaryName = "primary"
 )
 
-func (l *Local) folder() string { return l.o.Path + ".d" }
+// primaryFile is the file that Path leads to, whatever links do: who share it share
+// what is beside it, and where it is destroyed no link is removed instead. It is
+// looked up each time, since a mounted secret is a link that moves.
+func (l *Local) primaryFile() string {
+	if file, err := filepath.EvalSymlinks(l.o.Path); err == nil {
+		return file
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(l.o.Path)); err == nil { // not made yet
+		return filepath.Join(dir, filepath.Base(l.o.Path))
+	}
+	return l.o.Path
+}
+
+func (l *Local) folder() string { return l.primaryFile() + ".d" }
 
 func (l *Local) stateFile(kek string) string {
 	return filepath.Join(l.folder(), strings.TrimPrefix(kek, LocalScheme+":")+stateSuffix)
@@ -154,7 +167,7 @@ func (l *Local) look(kek string) (Description, string, error) {
 		return Description{}, "", err
 	}
 	d.Name, d.Created, d.File = primaryName, created, file
-	if file != l.o.Path {
+	if strings.HasSuffix(file, keySuffix) && filepath.Dir(file) == l.folder() {
 		d.Name = strings.TrimSuffix(filepath.Base(file), keySuffix)
 	}
 	if s.State == KEKPending {
@@ -189,7 +202,7 @@ func (l *Local) find(kek string) (file string, made time.Time, err error) {
 	if err != nil && !isMissing(err) {
 		return "", time.Time{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	files := []string{l.o.Path}
+	files := []string{l.primaryFile()}
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), keySuffix) {
 			files = append(files, filepath.Join(l.folder(), e.Name()))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/kms"
@@ -223,6 +224,41 @@ func TestLocalUnnotable(t *testing.T) {
 	}
 	if _, err := l.Wrap(t.Context(), kek, kid, key.NewContentKey()); !errors.Is(err, kms.ErrUnavailable) {
 		t.Errorf("Wrap: %v, want ErrUnavailable", err)
+	}
+}
+
+// TestLocalLinked: whoever reaches a master key by a link sees the notes, states and
+// KEKs beside it, and destroys the file and not the link.
+func TestLocalLinked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "master")
+	link := filepath.Join(t.TempDir(), "link")
+	kek := primary(t, path)
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	var later time.Duration
+	a := kms.NewLocal(kms.LocalOptions{Path: path, Store: called("/srv/a-control")})
+	b := kms.NewLocal(kms.LocalOptions{Path: link, Store: called("/srv/b-control"), Clock: func() time.Time { return time.Now().Add(later) }})
+	wrapped(t, a, kek)
+	if err := b.Disable(t.Context(), kek); !errors.Is(err, kms.ErrInUse) {
+		t.Errorf("Disable by the link: %v, want ErrInUse", err)
+	}
+	if err := a.Disable(t.Context(), kek); err != nil {
+		t.Fatal(err)
+	}
+	wantKEKState(t, b, kek, kms.KEKDisabled)
+	two, err := b.Create(t.Context(), "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKEKState(t, a, two, kms.KEKEnabled)
+	if _, err := b.ScheduleDestruction(t.Context(), kek); err != nil {
+		t.Fatal(err)
+	}
+	later = 8 * 24 * time.Hour
+	wantKEKState(t, b, kek, kms.KEKDestroyed)
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the master key file: %v, want it gone", err)
 	}
 }
 
