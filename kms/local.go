@@ -136,7 +136,7 @@ func (l *Local) keep(m *master) (kek string, err error) {
 // use is the wrap key of a KEK that is enabled, and notes who uses it. To open
 // what is wrapped goes before that, where it cannot be noted.
 func (l *Local) use(ctx context.Context, kek string, wrap bool) (cipher.AEAD, error) {
-	d, file, err := l.look(kek)
+	d, file, err := l.peek(kek)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (l *Local) use(ctx context.Context, kek string, wrap bool) (cipher.AEAD, er
 	case err != nil && wrap && !notNotable(err):
 		return nil, fmt.Errorf("%w: note the use of %s: %w", ErrUnavailable, kek, err)
 	case fresh: // it may have been switched off since, for want of users
-		if d, file, err = l.look(kek); err != nil {
+		if d, file, err = l.peek(kek); err != nil {
 			return nil, err
 		}
 	}

@@ -18,6 +18,7 @@ type localState struct {
 	KEK   string    `json:"kek"`
 	State KEKState  `json:"state"`
 	Due   time.Time `json:"due,omitzero"`
+	By    string    `json:"by,omitempty"` // id of the control store that scheduled it
 }
 
 const (
@@ -78,7 +79,8 @@ func (l *Local) Create(ctx context.Context, name string) (string, error) {
 	return l.keep(m)
 }
 
-// Describe also carries out a destruction that is due.
+// Describe also carries out a destruction that is due, unless another control
+// store has asked for the KEK since it was scheduled.
 func (l *Local) Describe(ctx context.Context, kek string) (Description, error) {
 	if err := ctx.Err(); err != nil {
 		return Description{}, fmt.Errorf("describe KEK %s: %w", kek, err)
@@ -101,10 +103,15 @@ func (l *Local) Enable(ctx context.Context, kek string) error {
 }
 
 // ScheduleDestruction disables the KEK; the file of its master key is removed at
-// the first call that names the KEK after due. That is no erasure of a disk.
+// the first call after due that describes or changes the KEK: who wants to use it
+// ends nothing. That is no erasure of a disk.
 func (l *Local) ScheduleDestruction(ctx context.Context, kek string) (time.Time, error) {
+	s, _, err := l.of(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("schedule destruction of KEK %s: %w", kek, err)
+	}
 	due := l.o.Clock().UTC().Round(0).Add(l.o.DestroyAfter)
-	return due, l.change(ctx, "schedule destruction of", kek, localState{State: KEKPending, Due: due})
+	return due, l.change(ctx, "schedule destruction of", kek, localState{State: KEKPending, Due: due, By: s.ID})
 }
 
 func (l *Local) change(ctx context.Context, verb, kek string, to localState) error {
@@ -122,7 +129,7 @@ func (l *Local) change(ctx context.Context, verb, kek string, to localState) err
 			err = l.writeState(to)
 		}
 	case to.State == KEKPending || d.State == KEKEnabled:
-		err = l.switchOff(ctx, d, to)
+		err = l.switchOff(ctx, to)
 	}
 	if err != nil {
 		return fmt.Errorf("%s KEK: %w", verb, err)
@@ -133,14 +140,17 @@ func (l *Local) change(ctx context.Context, verb, kek string, to localState) err
 // switchOff leaves a KEK as it is that other control stores use. This one does
 // not any more, whoever may call Disable says: it is forgotten either way, so that
 // the last of several stores can switch off what they shared.
-func (l *Local) switchOff(ctx context.Context, d Description, to localState) error {
-	err := l.unused(ctx, to.KEK)
+func (l *Local) switchOff(ctx context.Context, to localState) error {
+	was, err := l.readState(to.KEK)
+	if err == nil {
+		err = l.unused(ctx, to.KEK)
+	}
 	if err == nil {
 		if err = l.writeState(to); err != nil {
 			return err
 		}
 		if err = l.unused(ctx, to.KEK); err != nil { // came in between
-			err = errors.Join(err, l.writeState(localState{KEK: to.KEK, State: d.State, Due: d.Destroys}))
+			err = errors.Join(err, l.writeState(was))
 		}
 	}
 	if err == nil || to.State == KEKDisabled {
@@ -149,8 +159,17 @@ func (l *Local) switchOff(ctx context.Context, d Description, to localState) err
 	return err
 }
 
-// look finds a KEK's file and state, and destroys what is due.
+// look finds a KEK's file and state, and destroys what is due and not held.
 func (l *Local) look(kek string) (Description, string, error) {
+	d, file, err := l.peek(kek)
+	if err == nil && d.State == KEKPending && d.Held == "" && !l.o.Clock().Before(d.Destroys) {
+		return l.destroy(d, file)
+	}
+	return d, file, err
+}
+
+// peek finds a KEK's file and state.
+func (l *Local) peek(kek string) (Description, string, error) {
 	if Scheme(kek) != LocalScheme || strings.ContainsAny(kek, "/\\") {
 		return Description{}, "", fmt.Errorf("%w: %q is no local KEK", ErrNotFound, kek)
 	}
@@ -172,9 +191,11 @@ func (l *Local) look(kek string) (Description, string, error) {
 	}
 	if s.State == KEKPending {
 		d.Destroys = s.Due
-		if !l.o.Clock().Before(s.Due) {
-			return l.destroy(d, file)
+		users, err := l.users(kek, s.By)
+		if err != nil {
+			return Description{}, "", err
 		}
+		d.Held = strings.Join(users, ", ")
 	}
 	return d, file, nil
 }

@@ -124,26 +124,35 @@ func (l *Local) forget(ctx context.Context, kek string) error {
 }
 
 // unused returns nil, or an error of class ErrInUse that names the other control
-// stores that use a KEK. A note that does not read counts as one.
+// stores that use a KEK.
 func (l *Local) unused(ctx context.Context, kek string) error {
-	s, ok, err := l.of(ctx)
+	s, _, err := l.of(ctx)
 	if err != nil {
 		return err
 	}
-	own := ""
-	if ok {
-		own = l.userFile(kek, s.ID)
+	users, err := l.users(kek, s.ID)
+	if err != nil || len(users) == 0 {
+		return err
 	}
-	entries, err := os.ReadDir(l.folder())
+	return fmt.Errorf("%w: under %s are keys of %s: kek rotate there first; if a store is gone for good, remove the file that is named beside it", ErrInUse, kek, strings.Join(users, ", "))
+}
+
+// users are the control stores that use a KEK, but for the one of an id. A note
+// that does not read counts as one.
+func (l *Local) users(kek, but string) (users []string, err error) {
+	folder, own := l.folder(), ""
+	if but != "" {
+		own = filepath.Base(l.userFile(kek, but))
+	}
+	entries, err := os.ReadDir(folder)
 	if err != nil && !isMissing(err) {
-		return fmt.Errorf("%w: look for users of %s: %w", ErrUnavailable, kek, err)
+		return nil, fmt.Errorf("%w: look for users of %s: %w", ErrUnavailable, kek, err)
 	}
-	var users []string
 	for _, e := range entries {
-		file := filepath.Join(l.folder(), e.Name())
-		if !strings.HasPrefix(e.Name(), strings.TrimPrefix(kek, LocalScheme+":")+userInfix) || file == own {
+		if !strings.HasPrefix(e.Name(), strings.TrimPrefix(kek, LocalScheme+":")+userInfix) || e.Name() == own {
 			continue
 		}
+		file := filepath.Join(folder, e.Name())
 		u, err := readUser(file)
 		if isMissing(err) { // forgotten meanwhile
 			continue
@@ -153,10 +162,7 @@ func (l *Local) unused(ctx context.Context, kek string) error {
 		}
 		users = append(users, fmt.Sprintf("the control store %s (id %s, %s)", u.Store, u.ID, file))
 	}
-	if len(users) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: under %s are keys of %s: kek rotate there first; if a store is gone for good, remove the file that is named beside it", ErrInUse, kek, strings.Join(users, ", "))
+	return users, nil
 }
 
 func readUser(file string) (u localUser, err error) {

@@ -262,6 +262,47 @@ func TestLocalLinked(t *testing.T) {
 	}
 }
 
+// TestLocalHeld: whoever asks for a KEK after its destruction was scheduled keeps
+// it from being carried out, until it is forgotten; who scheduled it does not.
+func TestLocalHeld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "master")
+	var later time.Duration
+	open := func(store string) *kms.Local {
+		return kms.NewLocal(kms.LocalOptions{Path: path, Store: called(store), Clock: func() time.Time { return time.Now().Add(later) }})
+	}
+	kek := primary(t, path)
+	a, b := open("/srv/a-control"), open("/srv/b-control")
+	kid, w := wrapped(t, kms.NewLocal(kms.LocalOptions{Path: path}), kek) // and took no note
+	if _, err := a.ScheduleDestruction(t.Context(), kek); err != nil {
+		t.Fatal(err)
+	}
+	later = 8 * 24 * time.Hour
+	for _, l := range []*kms.Local{a, b} {
+		if _, err := l.Unwrap(t.Context(), kek, kid, w); !errors.Is(err, kms.ErrDisabled) {
+			t.Errorf("Unwrap: %v, want ErrDisabled", err)
+		}
+	}
+	for _, l := range []*kms.Local{b, a} {
+		if d, err := l.Describe(t.Context(), kek); err != nil || d.State != kms.KEKPending || !strings.Contains(d.Held, "/srv/b-control") || strings.Contains(d.Held, "/srv/a-control") {
+			t.Errorf("Describe when due: %+v, %v; want it held by /srv/b-control", d, err)
+		}
+	}
+	if err := b.Enable(t.Context(), kek); err != nil {
+		t.Errorf("Enable: %v", err)
+	}
+	if _, err := b.Unwrap(t.Context(), kek, kid, w); err != nil {
+		t.Errorf("Unwrap: %v", err)
+	}
+	if err := b.Disable(t.Context(), kek); !errors.Is(err, kms.ErrInUse) { // which forgets b
+		t.Errorf("Disable: %v, want ErrInUse of a", err)
+	}
+	if _, err := a.ScheduleDestruction(t.Context(), kek); err != nil {
+		t.Fatal(err)
+	}
+	later *= 2
+	wantKEKState(t, b, kek, kms.KEKDestroyed)
+}
+
 // TestLocalAnyPath: KEKs are found beside a master key of any name.
 func TestLocalAnyPath(t *testing.T) {
 	l := kms.NewLocal(kms.LocalOptions{Path: filepath.Join(t.TempDir(), "[a*", "master?"), Store: called("/srv/a-control")})

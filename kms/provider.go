@@ -68,6 +68,8 @@ type Description struct {
 	Created  time.Time `json:"created,omitzero"`
 	Destroys time.Time `json:"destroys,omitzero"` // zero: not scheduled
 	File     string    `json:"file,omitempty"`    // of a local KEK: where its master key is
+	// Held says who keeps a destruction that is scheduled from being carried out.
+	Held string `json:"held,omitempty"`
 }
 
 // Scheme is the part of a KEK id that names its provider, up to the colon; ""

@@ -74,6 +74,9 @@ func (a *app) printKEKs(lines []kekLine) error {
 			if !l.Destroys.IsZero() {
 				destroys = l.Destroys.Format(time.RFC3339)
 			}
+			if l.Held != "" {
+				destroys += ", held by " + l.Held
+			}
 			row(l.KEK, state, l.Keys, l.Current, destroys)
 		}
 	})

@@ -140,6 +140,35 @@ func TestKEKOfOneName(t *testing.T) {
 	}
 }
 
+// TestKEKIsHeld: a library that asks for a KEK whose end is scheduled holds it, and
+// kek list says so.
+func TestKEKIsHeld(t *testing.T) {
+	l := newKEKLab(t)
+	l.imported("a")
+	l.ok("a", "kek", "rotate", "--create", "new", "--keep-enabled", "--reason", "leak")
+	b := l.imported("b")
+	old := l.keks("b")[0].KEK
+	notes, err := filepath.Glob(l.master + ".d/*.used-by-*")
+	if err != nil || len(notes) == 0 {
+		t.Fatalf("notes %q, %v", notes, err)
+	}
+	for _, n := range notes { // as if none could be taken
+		if err := os.Remove(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.ok("a", "kek", "destroy", old, "--reason", "leak")
+	if d := l.keks("a")[0]; d.Held != "" {
+		t.Errorf("held by %s, want nobody", d.Held)
+	}
+	if l.opens("b", b) {
+		t.Error("a key opens under a KEK that is off")
+	}
+	if text := l.ok("a", "kek", "list"); !strings.Contains(text, ", held by the control store "+l.control("b")) {
+		t.Errorf("kek list: %s; want that %s holds it", text, l.control("b"))
+	}
+}
+
 // TestMasterKeyIsNotMadeAgain: where the control store names a KEK whose file is
 // missing, nothing puts another there.
 func TestMasterKeyIsNotMadeAgain(t *testing.T) {
