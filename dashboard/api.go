@@ -151,8 +151,12 @@ func LogFault(log *slog.Logger) func(r *http.Request, status int, err error) {
 	}
 }
 
-// status is the HTTP status of an error.
+// status is the HTTP status of an error. A restore that failed for what is behind the
+// server is not put down to what was sent.
 func status(err error) int {
+	if errors.Is(err, errRestore) && outage(err) {
+		return http.StatusServiceUnavailable
+	}
 	for _, c := range []struct {
 		err  error
 		code int
@@ -164,6 +168,8 @@ func status(err error) int {
 		{keyring.ErrSyntax, http.StatusBadRequest}, {key.ErrSyntax, http.StatusBadRequest},
 		{rotation.ErrNothing, http.StatusNotFound}, {rotation.ErrNoHandover, http.StatusConflict},
 		{store.ErrUnavailable, http.StatusServiceUnavailable},
+		{kms.ErrUnavailable, http.StatusServiceUnavailable}, {kms.ErrThrottled, http.StatusServiceUnavailable},
+		{kms.ErrDisabled, http.StatusConflict},
 		{errRestore, http.StatusUnprocessableEntity},
 	} {
 		if errors.Is(err, c.err) {

@@ -180,9 +180,10 @@ func (a *API) unused(ctx context.Context, k key.KID) error {
 	return nil
 }
 
-// KEKs describes KEKs and ends them. The providers of package kms do, with their
-// errors.
+// KEKs uses KEKs, describes them and ends them. The providers of package kms do,
+// with their errors.
 type KEKs interface {
+	kms.Wrapper
 	Describe(ctx context.Context, kek string) (kms.Description, error)
 	ScheduleDestruction(ctx context.Context, kek string) (time.Time, error)
 }

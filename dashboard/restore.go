@@ -17,8 +17,10 @@ import (
 
 	"github.com/seed-6133abe0/rekey/access"
 	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring/backup"
 	"github.com/seed-6133abe0/rekey/keyring/backup/restore"
+	"github.com/seed-6133abe0/rekey/kms"
 	"github.com/seed-6133abe0/rekey/store"
 )
 
@@ -149,8 +151,8 @@ func replaces(r *http.Request) bool { return r.URL.Query().Get("replace") == "co
 // restorable proves the bundle before the approval is used up: a wrong code, or a
 // share that is missing, costs no second person's approval. Nothing is looked at, and
 // no code can be guessed, without an approval that could be used now; with one,
-// [backup.MaxAttempts] codes are, each on the log before. restore finds what was
-// opened in the request's context.
+// [backup.MaxAttempts] codes are, each on the log before, and none while no key could
+// be put back. restore finds what was opened in the request's context.
 func (a *API) restorable(w http.ResponseWriter, r *http.Request) (context.Context, bool) {
 	s, err := a.restoreSubject(r)
 	var o *opened
@@ -173,6 +175,9 @@ func (a *API) openBundle(r *http.Request, id string, s access.Subject) (*opened,
 	n := 0
 	if err == nil {
 		o, err = a.Restore.open(r.Context(), b, func(fingerprint string) (err error) {
+			if err = a.wraps(r.Context()); err != nil {
+				return err
+			}
 			if n, err = restore.Try(r.Context(), a.Restore.control, fingerprint, id); err != nil {
 				return err
 			}
@@ -186,12 +191,36 @@ func (a *API) openBundle(r *http.Request, id string, s access.Subject) (*opened,
 	}
 	if err != nil {
 		e.Outcome = audit.Refused
-		if errors.Is(err, store.ErrUnavailable) {
+		if outage(err) {
 			e.Outcome = audit.Failed
 		}
 		return nil, a.because(r, e, err)
 	}
 	return o, nil
+}
+
+// wraps is an error while nothing can be wrapped under the KEK in use. A key that
+// nobody has is tried, and opened again as the keys that follow are.
+func (a *API) wraps(ctx context.Context) error {
+	kek, err := a.Engine.Ring.KEK(ctx)
+	if err != nil {
+		return err
+	}
+	kid := key.NewKID()
+	wrapped, err := a.KEKs.Wrap(ctx, kek, kid, key.NewContentKey())
+	if err == nil {
+		_, err = a.KEKs.Unwrap(ctx, kek, kid, wrapped)
+	}
+	if err != nil {
+		return fmt.Errorf("try the KEK in use, %s: %w", kek, err)
+	}
+	return nil
+}
+
+// outage tells that a restore failed for the control store or the key service, and
+// not for what was sent.
+func outage(err error) bool {
+	return kms.OutOfReach(err) || errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrDenied)
 }
 
 // because puts e on record with why, and returns that.
