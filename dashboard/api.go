@@ -52,7 +52,7 @@ func (a *API) Routes() []Route {
 		{"GET", "/api/v1/keys", access.KeysList, false, a.keys, nil, nil},
 		{"GET", "/api/v1/keys/{kid}", access.KeysShow, false, a.key, nil, nil},
 		{"POST", "/api/v1/keys/{kid}/state", access.KeysState, false, a.keyState, nil, nil},
-		{"POST", "/api/v1/keys/{kid}/export", access.KeysExport, true, a.keyExport, a.kidSubject, nil},
+		{"POST", "/api/v1/keys/{kid}/export", access.KeysExport, true, a.keyExport, a.kidSubject, a.exportable},
 		{"POST", "/api/v1/keys/{kid}/destroy", access.KeysDestroy, true, a.keyDestroy, a.kidSubject, a.keyDestroyable},
 		{"POST", "/api/v1/backup", access.KeysBackup, true, a.backup, a.backupSubject, a.backupable},
 		{"GET", "/api/v1/restore/key", access.KeysShow, false, a.restoreKey, nil, nil},

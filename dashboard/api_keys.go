@@ -84,6 +84,22 @@ type Exported struct {
 	Scheme string  `json:"scheme,omitempty"`
 }
 
+// exportable refuses what keyExport would, in the words of the ring, by which
+// [audit.KeyRefuse] is judged.
+func (a *API) exportable(w http.ResponseWriter, r *http.Request) (context.Context, bool) {
+	k, ok := a.kid(w, r)
+	if !ok {
+		return nil, false
+	}
+	e := audit.Record{Action: audit.KeyExport, KID: k.String()}
+	rec, err := a.Engine.Ring.Get(r.Context(), k)
+	if s := rec.StateAt(a.Engine.Clock()); err == nil && keyring.Allows(s, keyring.Export) != keyring.Always {
+		e.Action = audit.KeyRefuse
+		err = fmt.Errorf("use %s: %w: %q of a key that is %s", keyring.Export, keyring.ErrForbidden, keyring.Export, s)
+	}
+	return a.allowed(w, r, e, err)
+}
+
 func (a *API) keyExport(w http.ResponseWriter, r *http.Request) {
 	k, ok := a.kid(w, r)
 	if !ok {
@@ -137,7 +153,7 @@ func (a *API) allowed(w http.ResponseWriter, r *http.Request, e audit.Record, er
 		return r.Context(), true
 	}
 	e.Request, e.Outcome = r.Header.Get(access.ApprovalHeader), audit.Refused
-	if errors.Is(err, store.ErrUnavailable) {
+	if errors.Is(err, store.ErrUnavailable) || kms.Passes(err) {
 		e.Outcome = audit.Failed
 	}
 	a.fail(w, r, a.because(r, e, err))
@@ -228,11 +244,14 @@ func (a *API) kekUnused(ctx context.Context, kek string) error {
 	if err == nil {
 		n, err = a.Engine.Ring.UnderKEK(ctx, kek)
 	}
+	var d kms.Description
 	if err == nil {
-		_, err = a.KEKs.Describe(ctx, kek)
+		d, err = a.KEKs.Describe(ctx, kek)
 	}
 	switch {
 	case err != nil:
+	case d.State == kms.KEKDestroyed:
+		err = fmt.Errorf("%w: it is destroyed", kms.ErrDisabled)
 	case kek == inUse:
 		err = fmt.Errorf("%w: new keys are wrapped under it", keyring.ErrKEKInUse)
 	case n > 0:

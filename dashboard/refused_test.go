@@ -12,7 +12,9 @@ import (
 
 	"github.com/seed-6133abe0/rekey/access"
 	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
+	"github.com/seed-6133abe0/rekey/kms"
 )
 
 // kept asks for what is refused under an approval that could be used, and wants the
@@ -54,6 +56,27 @@ func TestRefusedDestroyKeepsApproval(t *testing.T) {
 	}
 }
 
+// TestRefusedExportKeepsApproval is the same of a key that is shown to nobody, and
+// of one that is not there.
+func TestRefusedExportKeepsApproval(t *testing.T) {
+	t.Parallel()
+	r := newReleased(t)
+	export := func(kid key.KID) (path, id string) {
+		return "/api/v1/keys/" + kid.String() + "/export", r.granted(r.olga, r.anna, access.KeysExport, access.Subject{KID: kid})
+	}
+	path, id := export(r.kid)
+	r.must(r.engine.Ring.SetState(t.Context(), r.kid, keyring.Suspended, "test"))
+	// The words are those by which an alarm goes off (package watch).
+	r.kept("a suspended key", path, id, audit.KeyRefuse, http.StatusConflict, `use export: key may not be used for that: \"export\" of a key that is suspended`)
+	r.must(r.engine.Ring.SetState(t.Context(), r.kid, keyring.Active, "test"))
+	r.works("active again", r.olga, id)
+	path, id = export(r.kid)
+	r.must(r.engine.Ring.SetState(t.Context(), r.kid, keyring.Compromised, "test"))
+	r.kept("a compromised key", path, id, audit.KeyRefuse, http.StatusConflict, "of a key that is compromised")
+	path, id = export(key.NewKID())
+	r.kept("no key", path, id, audit.KeyExport, http.StatusNotFound, keyring.ErrNotFound.Error())
+}
+
 // TestRefusedKEKKeepsApproval is the same of a KEK.
 func TestRefusedKEKKeepsApproval(t *testing.T) {
 	t.Parallel()
@@ -72,6 +95,13 @@ func TestRefusedKEKKeepsApproval(t *testing.T) {
 	if got := r.ask(r.olga.token, "POST", path, id, nil); got.status != http.StatusOK || !r.used(id) {
 		t.Errorf("in the end: %d %s", got.status, got.body)
 	}
+	id = r.granted(r.olga, r.anna, access.KEKDestroy, access.Subject{KEK: old})
+	r.later(366 * 24 * time.Hour)
+	if d, err := r.kek.Describe(t.Context(), old); err != nil || d.State != kms.KEKDestroyed {
+		t.Fatalf("a year later: %+v, %v", d, err)
+	}
+	r.later(-366 * 24 * time.Hour)
+	r.kept("a KEK that is destroyed", path, id, audit.KEKDestroy, http.StatusConflict, "it is destroyed")
 	const none = "local:00000000"
 	id = r.granted(r.olga, r.anna, access.KEKDestroy, access.Subject{KEK: none})
 	r.kept("no KEK", "/api/v1/keks/destroy?kek="+none, id, audit.KEKDestroy, http.StatusNotFound, "")
