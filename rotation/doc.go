@@ -4,7 +4,8 @@
 // everything back through them and says what became of it.
 //
 // It moves no media bytes itself, except to prove an old key and to verify a
-// published asset; the workers do the rest. It deletes nothing.
+// published asset; the workers do the rest. It deletes nothing but what it wrote
+// itself, of assets that were given up.
 //
 // The order of a publish: key objects, then playlists of the new tree, then
 // entry manifests one by one, each under If-Match on what the plan saw. At

@@ -4,5 +4,6 @@
 // writes the same bytes and is harmless.
 //
 // It never decides anything: keys, names, numbers and source ETags are the
-// plan's. It never touches a manifest and never deletes.
+// plan's. It never touches a manifest, and deletes nothing but what the same part wrote
+// of an asset that was cancelled meanwhile.
 package worker
