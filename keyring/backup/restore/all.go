@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -23,7 +24,8 @@ type Options struct {
 	// ReplaceCorrupt puts keys back over records that stand and do not decode. The
 	// old bytes are kept under corrupt/. Zero: such a key is not restored.
 	ReplaceCorrupt bool
-	// Control is the store that the ring is in.
+	// Control is the store that the ring is in. Zero: it held nothing, and there is
+	// nothing to replace.
 	Control store.Store
 	// Record puts on the audit log that a record is about to be replaced. An error
 	// leaves the record as it is.
@@ -56,8 +58,8 @@ type Failure struct {
 // All restores every entry of a backup that is whole. One that cannot be restored is
 // in Failed, and the others are. Errors are those of Unlocked.Verify, before
 // anything is restored, and what would befall all entries that follow: of ctx, of a
-// store or a key service that is out of reach or denies, and of a log that cannot be
-// written. After one of these some entries stand; All again goes on from there.
+// store or a key service that is out of reach or denies, of the KEK in use, and of a
+// log that cannot be written. After one of these some entries stand; All again goes on from there.
 func All(ctx context.Context, ring *keyring.Ring, u *backup.Unlocked, body []byte, o Options) (Counts, error) {
 	if _, err := u.Verify(bytes.NewReader(body)); err != nil {
 		return Counts{}, err
@@ -69,7 +71,7 @@ func All(ctx context.Context, ring *keyring.Ring, u *backup.Unlocked, body []byt
 		}
 		created, replaced, err := one(ctx, ring, keyring.Copy(e), o)
 		switch {
-		case err != nil && general(ctx, err):
+		case err != nil && (general(ctx, err) || kms.OutOfReach(err) && o.inUse(ctx, ring, e, err)):
 			return done, err
 		case err != nil:
 			done.Failed = append(done.Failed, Failure{e.KID, err.Error()})
@@ -84,6 +86,31 @@ func All(ctx context.Context, ring *keyring.Ring, u *backup.Unlocked, body []byt
 		}
 	}
 	return done, nil
+}
+
+// inUse reports an error of the key service that is not of one entry: it is of the
+// KEK in use, under which all that follow are wrapped, too. A key or a secret that
+// stands may be under another one, which was switched off since; and what does not
+// open under its KEK tells of itself alone.
+func (o Options) inUse(ctx context.Context, ring *keyring.Ring, e backup.Entry, why error) bool {
+	if errors.Is(why, kms.ErrMismatch) {
+		return false
+	}
+	var stands struct {
+		KEK string `json:"kek"`
+	}
+	if o.Control == nil {
+		return true
+	}
+	body, _, err := store.ReadAll(ctx, o.Control, recordName(keyring.Copy(e)), "", maxAside, nil)
+	if err == nil {
+		err = json.Unmarshal(body, &stands)
+	}
+	kek := ""
+	if err == nil {
+		kek, err = ring.KEK(ctx)
+	}
+	return err != nil || stands.KEK == kek
 }
 
 // general reports an error that is not of one key.
