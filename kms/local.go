@@ -47,6 +47,10 @@ type LocalOptions struct {
 	// the files: a KEK that another store uses is not switched off. It is asked
 	// until it knows, and then no more. Zero: nothing is noted.
 	Store func(ctx context.Context) (LocalStore, error)
+	// Unnoted hears, once of each KEK, why nothing is noted though keys are wrapped:
+	// the folder may not be written, and others may switch the KEK off. Zero:
+	// nobody does.
+	Unnoted func(kek string, err error)
 	// DestroyAfter is the time from ScheduleDestruction to the end. Zero: 7 days.
 	DestroyAfter time.Duration
 	// Clock tells when a destruction is due. Zero: the system's.
@@ -75,6 +79,7 @@ type Local struct {
 	naming  sync.Mutex
 	store   LocalStore          // once it is known
 	noted   map[string]struct{} // KEKs whose note has its Name
+	unnoted map[string]struct{} // KEKs that Unnoted heard of
 }
 
 // NewLocal opens no file and makes none.
@@ -85,7 +90,10 @@ func NewLocal(o LocalOptions) *Local {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &Local{o: o, open: map[string]cipher.AEAD{}, noted: map[string]struct{}{}}
+	if o.Unnoted == nil {
+		o.Unnoted = func(string, error) {}
+	}
+	return &Local{o: o, open: map[string]cipher.AEAD{}, noted: map[string]struct{}{}, unnoted: map[string]struct{}{}}
 }
 
 // Primary is the KEK of the file at Path. If there is none a new master key is
@@ -143,6 +151,8 @@ func (l *Local) use(ctx context.Context, kek string, wrap bool) (cipher.AEAD, er
 	switch fresh, err := l.note(ctx, kek); {
 	case err != nil && wrap && !notNotable(err):
 		return nil, fmt.Errorf("%w: note the use of %s: %w", ErrUnavailable, kek, err)
+	case err != nil && wrap:
+		l.warn(kek, err)
 	case fresh: // it may have been switched off since, for want of users
 		if d, file, err = l.peek(kek); err != nil {
 			return nil, err

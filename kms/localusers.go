@@ -110,6 +110,17 @@ func notNotable(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
+// warn tells that a use could not be noted.
+func (l *Local) warn(kek string, err error) {
+	l.mu.Lock()
+	_, told := l.unnoted[kek]
+	l.unnoted[kek] = struct{}{}
+	l.mu.Unlock()
+	if !told {
+		l.o.Unnoted(kek, err)
+	}
+}
+
 // forget takes back what note put down.
 func (l *Local) forget(ctx context.Context, kek string) error {
 	s, ok, err := l.of(ctx)

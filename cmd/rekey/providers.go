@@ -97,7 +97,8 @@ func (a *app) providers(ctx context.Context) (kms.Set, firstKEK, error) {
 	}
 	c := a.cfg.KMS
 	local := kms.NewLocal(kms.LocalOptions{
-		Path: file, Passphrase: a.passphrase(), Store: a.controlStore, DestroyAfter: time.Duration(c.Local.DestroyAfter),
+		Path: file, Passphrase: a.passphrase(), Store: a.controlStore, Unnoted: a.kekUnnoted,
+		DestroyAfter: time.Duration(c.Local.DestroyAfter),
 	})
 	set[kms.LocalScheme] = local
 	if err := errors.Join(c.addCloud(ctx, set), c.addOwn(ctx, set)); err != nil {
@@ -135,6 +136,11 @@ func (a *app) controlName() string {
 		return real
 	}
 	return path
+}
+
+// kekUnnoted hears of a local KEK whose users cannot be noted.
+func (a *app) kekUnnoted(kek string, err error) {
+	a.log().Warn("keys are wrapped under a KEK that others may switch off: that this control store uses it cannot be noted", "kek", kek, "error", err)
 }
 
 // addCloud adds the services of cloud providers.
