@@ -113,8 +113,9 @@ func (r *Ring) encodeChoices(c choices, kek, reason string) ([]byte, error) {
 }
 
 // UseKEK puts new wraps under another KEK, after it was tried. Records stay
-// under theirs until RewrapAll. The KEK in use again is no error. Of two who
-// choose at once one gets store.ErrPrecondition.
+// under theirs until RewrapAll. The KEK in use again is no error, also where
+// another chose it at the same time. Of two who choose otherwise at once one gets
+// store.ErrPrecondition.
 func (r *Ring) UseKEK(ctx context.Context, kek, reason string) error {
 	e := audit.Record{Action: audit.KEKRotate, Object: kek, Reason: reason}
 	if len(reason) > maxReason { // the history is kept for ever, in one object
@@ -136,6 +137,11 @@ func (r *Ring) UseKEK(ctx context.Context, kek, reason string) error {
 	body, err := r.encodeChoices(c, kek, reason)
 	if err == nil {
 		_, err = r.o.Store.Put(ctx, kekName, body, store.PutOptions{IfMatch: etag, Attributes: recordAttributes()})
+	}
+	if errors.Is(err, store.ErrPrecondition) {
+		if now, readErr := r.KEK(ctx); readErr == nil && now == kek {
+			return r.note(ctx, e, audit.Unchanged)
+		}
 	}
 	if err != nil {
 		return r.fail(ctx, e, fmt.Errorf("use KEK %s: %w", kek, err))

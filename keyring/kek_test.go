@@ -90,6 +90,26 @@ func TestUseKEKRace(t *testing.T) {
 	}
 }
 
+// TestUseKEKSameRace: of two who choose the same at once both have it, once.
+func TestUseKEKSameRace(t *testing.T) {
+	b := newBench(t)
+	to := b.anotherKEK(t)
+	rival := b.rival()
+	b.store.on(func(op, name string) error {
+		if op == "put" && name == kekName {
+			return rival.UseKEK(t.Context(), to, "")
+		}
+		return nil
+	})
+	if err := b.UseKEK(t.Context(), to, ""); err != nil {
+		t.Errorf("UseKEK: %v", err)
+	}
+	if keks, err := b.KEKs(t.Context()); err != nil || len(keks) != 2 || keks[1].KEK != to {
+		t.Errorf("KEKs: %+v, %v; want %s once", keks, err, to)
+	}
+	wantSame(t, "audit", b.entries(t), []string{"kek.rotate allowed", "kek.rotate allowed", "kek.rotate unchanged"})
+}
+
 // TestNoKEK: a store that names none, with none configured, makes nothing up.
 func TestNoKEK(t *testing.T) {
 	b := newBench(t)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/seed-6133abe0/rekey/key"
@@ -269,6 +270,32 @@ func TestKEKRotateGoesOn(t *testing.T) {
 	l.refused("a", "exists", "kek", "rotate", "--create", "two", "--reason", "back")
 	if !l.opens("a", kid) {
 		t.Error("a key does not open any more")
+	}
+}
+
+// TestKEKRotateTwiceAtOnce: the same rotation started twice is one.
+func TestKEKRotateTwiceAtOnce(t *testing.T) {
+	l := newKEKLab(t)
+	kid := l.imported("a")
+	for _, name := range []string{"one", "two", "three", "four"} {
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				if code, out, errs := l.run("a", "", "kek", "rotate", "--create", name, "--reason", "leak"); code != exitDone {
+					t.Errorf("kek rotate --create %s: exit %d\n%s%s", name, code, out, errs)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	keks := l.keks("a")
+	for i, d := range keks {
+		if want := i == 4; d.Current != want || (d.State == "enabled") != want || (d.Keys > 0) != want {
+			t.Errorf("%+v; want the last of 5 alone in use", d)
+		}
+	}
+	if len(keks) != 5 || !l.opens("a", kid) {
+		t.Errorf("%d KEKs, or a key that does not open; want 5", len(keks))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -70,7 +71,7 @@ func (a *app) kekRotate(ctx context.Context, o rotateFlags) error {
 	}
 	out := kekRotated{Disabled: []string{}}
 	if o.create != "" {
-		if o.to, out.goesOn, err = k.createOrGoOn(ctx, o.provider, o.create, o.reason); err != nil {
+		if o.to, out.goesOn, err = k.createOrGoOn(ctx, o); err != nil {
 			return err
 		}
 	}
@@ -136,39 +137,62 @@ func (a *app) lookedAt(kek string) string {
 }
 
 // createOrGoOn makes a KEK, or goes on with the one of that name that a run which
-// was broken off has made: one that is enabled, and was never in use or is and has
-// not everything under it yet.
-func (k *keyroom) createOrGoOn(ctx context.Context, provider, name, reason string) (kek string, goesOn bool, err error) {
-	if provider == "" {
+// was broken off has made, or one that runs beside this: one that is enabled, and
+// was never in use, or is since this run began, or has not everything under it yet.
+func (k *keyroom) createOrGoOn(ctx context.Context, o rotateFlags) (kek string, goesOn bool, err error) {
+	began := time.Now()
+	if o.provider == "" {
 		now, err := k.ring.KEK(ctx)
 		if err != nil {
 			return "", false, err
 		}
-		provider = kms.Scheme(now)
+		o.provider = kms.Scheme(now)
 	}
-	kek, taken := k.createKEK(ctx, provider, name, reason)
+	kek, taken := k.createKEK(ctx, o.provider, o.create, o.reason)
 	if !errors.Is(taken, kms.ErrExists) {
 		return kek, false, taken
 	}
-	kek, err = k.ring.KEKNamed(ctx, provider, name)
+	kek, err = k.kekNamedSoon(ctx, o.provider, o.create)
 	if errors.Is(err, keyring.ErrNotFound) {
 		return "", false, taken
 	}
 	if err != nil {
 		return "", false, err
 	}
-	why, err := k.finished(ctx, kek)
+	why, err := k.finished(ctx, kek, began)
 	switch {
 	case err != nil:
 		return "", false, err
 	case why != "":
-		return "", false, fmt.Errorf("create KEK %s: %w: it is %s, %s: choose another name", name, kms.ErrExists, kek, why)
+		return "", false, fmt.Errorf("create KEK %s: %w: it is %s, %s: choose another name", o.create, kms.ErrExists, kek, why)
 	}
 	return kek, true, nil
 }
 
-// finished says why there is nothing to go on with, or "".
-func (k *keyroom) finished(ctx context.Context, kek string) (string, error) {
+// Who has just made a KEK has not written its name down yet.
+const (
+	nameTries = 8
+	namePause = 150 * time.Millisecond
+)
+
+// kekNamedSoon waits a little for the name of a KEK that another run makes.
+func (k *keyroom) kekNamedSoon(ctx context.Context, provider, name string) (string, error) {
+	for try := 1; ; try++ {
+		kek, err := k.ring.KEKNamed(ctx, provider, name)
+		if try == nameTries || !errors.Is(err, keyring.ErrNotFound) {
+			return kek, err
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("look for KEK %s: %w", name, ctx.Err())
+		case <-time.After(namePause):
+		}
+	}
+}
+
+// finished says why there is nothing to go on with, or "". What is in use since a
+// run began is what that run is for.
+func (k *keyroom) finished(ctx context.Context, kek string, began time.Time) (string, error) {
 	d, err := k.kms.Describe(ctx, kek)
 	if err != nil {
 		return "", err
@@ -180,8 +204,10 @@ func (k *keyroom) finished(ctx context.Context, kek string) (string, error) {
 	if err != nil || !slices.ContainsFunc(choices, func(c keyring.Choice) bool { return c.KEK == kek }) {
 		return "", err
 	}
-	if choices[len(choices)-1].KEK != kek {
+	if last := choices[len(choices)-1]; last.KEK != kek {
 		return "which was in use before", nil
+	} else if !last.Since.Before(began) {
+		return "", nil
 	}
 	for _, c := range choices {
 		if c.KEK == kek {
