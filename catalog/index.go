@@ -22,6 +22,10 @@ import (
 // must never read as "nothing depends on that key".
 var ErrNotScanned = errors.New("the media root has not been scanned")
 
+// ErrOtherRoot is returned where the index is of another media root than the one
+// that is scanned: all that it knows of would be gone from it.
+var ErrOtherRoot = errors.New("the index is of another media root")
+
 // ErrInUse is returned where an asset depends on a key, or may.
 var ErrInUse = errors.New("key is in use")
 
@@ -64,8 +68,10 @@ type ScanRecord struct {
 	// Started is zero in records of scans that did not note it.
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished"`
-	Assets   int       `json:"assets"`
-	Refused  int       `json:"refused"`
+	// Root is the media root that was scanned, as the scanner calls it.
+	Root    string `json:"root,omitempty"`
+	Assets  int    `json:"assets"`
+	Refused int    `json:"refused"`
 	// Opaque lists the assets that could not be read far enough to tell all
 	// the keys they use: whether they depend on a key is unknown.
 	Opaque []string `json:"opaque,omitempty"`
@@ -258,15 +264,16 @@ func (x *Index) Scanned(ctx context.Context) (ScanRecord, error) {
 // CheckUnused returns nil where a scan that began after since has read every asset
 // and found none that depends on a key. Else: ErrInUse, ErrNotScanned.
 func (x *Index) CheckUnused(ctx context.Context, kid key.KID, since time.Time) error {
-	rec, err := x.Scanned(ctx)
-	if err != nil {
-		return fmt.Errorf("look up key %s: %w", kid, err)
-	}
-	for s, err := range x.Scope(ctx, kid) {
+	// What is known to depend on the key counts, however the scan went.
+	for s, err := range x.entries(ctx, kid) {
 		if err != nil {
 			return fmt.Errorf("look up key %s: %w", kid, err)
 		}
 		return fmt.Errorf("look up key %s: %w: asset %s depends on it", kid, ErrInUse, s.Asset)
+	}
+	rec, err := x.Scanned(ctx)
+	if err != nil {
+		return fmt.Errorf("look up key %s: %w", kid, err)
 	}
 	if len(rec.Opaque) > 0 {
 		return fmt.Errorf("look up key %s: %w, for all that can be told: of %d assets it is not known which keys they use: %s",
@@ -303,6 +310,13 @@ func (x *Index) Scope(ctx context.Context, kid key.KID) iter.Seq2[Entry, error] 
 			yield(Entry{}, err)
 			return
 		}
+		x.entries(ctx, kid)(yield)
+	}
+}
+
+// entries is Scope, whether or not there was a whole scan.
+func (x *Index) entries(ctx context.Context, kid key.KID) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
 		for info, err := range x.c.List(ctx, kidPrefix+kid.String()+"/") {
 			var e Entry
 			if err == nil {

@@ -240,10 +240,18 @@ type Registrar interface {
 	Register(ctx context.Context, kid key.KID, k key.ContentKey, uri string) error
 }
 
-// Rescan makes the index whole: every asset under the media root is in it, none
+// Rescan makes the index whole, and fails with ErrOtherRoot where it is another
+// root's: every asset under the media root is in it, none
 // that is gone, and every key object's key is registered under its KID.
 func Rescan(ctx context.Context, r Reader, x *Index, reg Registrar, o Options, clock func() time.Time) (ScanRecord, error) {
-	rec := ScanRecord{Started: clock().UTC()}
+	rec := ScanRecord{Started: clock().UTC(), Root: o.Root}
+	was, err := x.Scanned(ctx)
+	if err != nil && !errors.Is(err, ErrNotScanned) {
+		return rec, err
+	}
+	if was.Root != "" && o.Root != was.Root && !o.OtherRoot {
+		return rec, fmt.Errorf("scan %s: %w: %s", o.Root, ErrOtherRoot, was.Root)
+	}
 	found := map[string]bool{}
 	known, err := x.names(ctx)
 	if err != nil {

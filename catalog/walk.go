@@ -39,6 +39,10 @@ type Options struct {
 	// leads out of the media root. Nil: none can, and assets with such keys are
 	// refused.
 	Renews func(uri string) bool
+	// Root names the media root in the record of a scan. Empty: it is not said.
+	Root string
+	// OtherRoot lets a scan of one root replace the index of another.
+	OtherRoot bool
 }
 
 // Walk follows the entry manifests to everything they reach, at the store's

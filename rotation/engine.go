@@ -64,7 +64,9 @@ type Handed struct {
 // Engine runs rotations. Media, Control, Ring, Openings, Audit, Clock and Log must be
 // set; Queue only to drive.
 type Engine struct {
-	Media   store.Store
+	Media store.Store
+	// Root names the media root in the index. Empty: it is not said.
+	Root    string
 	Control store.Store
 	Ring    *keyring.Ring
 	Audit   *audit.Log
@@ -104,7 +106,7 @@ func (e *Engine) Options() catalog.Options {
 		_, ok := newKeyURI(e.NewKeyURIs, uri, key.KID{})
 		return ok
 	}
-	return catalog.Options{Space: e.Space, Keys: e.Ring, Renews: renews}
+	return catalog.Options{Space: e.Space, Keys: e.Ring, Renews: renews, Root: e.Root}
 }
 
 // KIDsOfURI are the KIDs that an HLS key URI may go by, an absolute one or an

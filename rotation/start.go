@@ -96,19 +96,20 @@ func (e *Engine) Start(ctx context.Context, r Request) (Planned, error) {
 
 // leaked marks the keys of a compromise that nothing depends on, since they have
 // leaked all the same, and somebody might use them tomorrow. It returns cause, and
-// what was done.
+// what was done; where that failed, the failure alone, since cause would say that
+// all is well.
 func (e *Engine) leaked(ctx context.Context, r Request, cause error) error {
 	if r.Kind != journal.Compromise || r.DryRun || !errors.Is(cause, ErrNothing) && !errors.Is(cause, ErrUnknown) {
 		return cause
 	}
 	kids, err := e.twins(ctx, r.KIDs)
 	if err != nil {
-		return errors.Join(cause, err)
+		return err
 	}
 	r.KIDs = kids
 	marked, err := e.markCompromised(ctx, r)
 	if err != nil {
-		return errors.Join(cause, err)
+		return err
 	}
 	if marked == 0 {
 		return cause
@@ -116,12 +117,16 @@ func (e *Engine) leaked(ctx context.Context, r Request, cause error) error {
 	return fmt.Errorf("%w; marked compromised: %d of its keys", cause, marked)
 }
 
-// markCompromised returns how many of the keys have a record.
+// markCompromised returns how many of the keys it marked: those that have a record,
+// and are not destroyed already.
 func (e *Engine) markCompromised(ctx context.Context, r Request) (marked int, err error) {
 	for _, kid := range r.KIDs {
-		err := e.Ring.SetState(ctx, kid, keyring.Compromised, r.Reason)
-		if errors.Is(err, keyring.ErrNotFound) {
+		rec, err := e.Ring.Get(ctx, kid)
+		if errors.Is(err, keyring.ErrNotFound) || err == nil && rec.State == keyring.Destroyed {
 			continue
+		}
+		if err == nil {
+			err = e.Ring.SetState(ctx, kid, keyring.Compromised, r.Reason)
 		}
 		if err != nil {
 			return marked, fmt.Errorf("mark key compromised: %w", err)

@@ -113,10 +113,10 @@ func (v *verifier) problem(object string, err error) {
 // keep returns err where it is about the store or the key service and not about one
 // object, and otherwise counts it as a problem of the object.
 func (v *verifier) keep(object string, err error) error {
-	if kms.OutOfReach(err) {
-		return err
-	}
-	for _, class := range []error{store.ErrUnavailable, store.ErrDenied, context.Canceled, context.DeadlineExceeded} {
+	for _, class := range []error{
+		store.ErrUnavailable, store.ErrDenied, context.Canceled, context.DeadlineExceeded,
+		kms.ErrThrottled, kms.ErrUnavailable, kms.ErrDenied, kms.ErrDisabled,
+	} {
 		if errors.Is(err, class) {
 			return err
 		}

@@ -78,7 +78,7 @@ func (a *app) demo(ctx context.Context, dir string, serve bool) (err error) {
 	if err := demoImport(ctx, e); err != nil {
 		return err
 	}
-	rec, err := rescan(ctx, e)
+	rec, err := rescan(ctx, e, false)
 	if err != nil {
 		return err
 	}

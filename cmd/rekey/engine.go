@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -57,7 +59,7 @@ func (a *app) open(ctx context.Context) (*rotation.Engine, error) {
 		return nil, err
 	}
 	e := &rotation.Engine{
-		Media: media, Control: k.control, Audit: k.audit, Actor: k.actor,
+		Media: media, Root: rootName(a.cfg.Media), Control: k.control, Audit: k.audit, Actor: k.actor,
 		Ring: k.ring, Openings: openings,
 		Clock: time.Now, Log: a.log(), Owner: ownerName(k.actor),
 		Space: space, NewKeyURIs: a.cfg.NewKeyURI,
@@ -67,6 +69,20 @@ func (a *app) open(ctx context.Context) (*rotation.Engine, error) {
 		e.Receiver = commandReceiver{argv: a.cfg.Handover.Command, stderr: a.stderr}
 	}
 	return e, a.attachService(ctx, e)
+}
+
+// rootName is what the index calls a media root: one name, however it is given.
+func rootName(media string) string {
+	if isS3(media) {
+		return strings.TrimRight(media, "/")
+	}
+	if abs, err := filepath.Abs(media); err == nil {
+		media = abs
+	}
+	if real, err := filepath.EvalSymlinks(media); err == nil {
+		media = real
+	}
+	return media
 }
 
 // newWorker is the worker of an engine. The keys it opens are forgotten soon

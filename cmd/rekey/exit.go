@@ -67,7 +67,7 @@ func classes() []class {
 		{keyring.ErrForbidden, "forbidden", exitFailed}, {keyring.ErrExists, "exists", exitFailed},
 		{keyring.ErrSyntax, "syntax", exitFailed}, {keyring.ErrWeak, "weak-key", exitFailed},
 		{keyring.ErrTransition, "transition", exitFailed}, {keyring.ErrKEKInUse, "kek-in-use", exitFailed},
-		{catalog.ErrNotScanned, "not-scanned", exitUsage}, {catalog.ErrInUse, "key-in-use", exitFailed}, {catalog.ErrCorrupt, "corrupt", exitFailed},
+		{catalog.ErrNotScanned, "not-scanned", exitUsage}, {catalog.ErrInUse, "key-in-use", exitFailed}, {catalog.ErrOtherRoot, "other-root", exitUsage}, {catalog.ErrCorrupt, "corrupt", exitFailed},
 		{cenc.ErrMalformed, "malformed", exitFailed}, {cenc.ErrUnsupported, "unsupported", exitFailed},
 		{hls.ErrMalformed, "malformed", exitFailed}, {hls.ErrUnsupported, "unsupported", exitFailed}, {hls.ErrWrongKey, "wrong-key", exitFailed},
 		{cenc.ErrWrongKey, "wrong-key", exitFailed}, {errUnproved, "unproved", exitFailed}, {cenc.ErrClear, "clear", exitFailed}, {cenc.ErrLimit, "limit", exitFailed},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-6133abe0/rekey/access"
 	"github.com/seed-6133abe0/rekey/catalog"
+	"github.com/seed-6133abe0/rekey/journal"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
 )
@@ -112,13 +113,29 @@ func (a *app) keysDestroyCommand() *cobra.Command {
 			if err := k.mayAlone(cmd.Context(), "keys destroy"); err != nil {
 				return err
 			}
-			return k.destroy(cmd.Context(), kids, unscanned, reason)
+			if err := k.destroy(cmd.Context(), kids, unscanned, reason); err != nil {
+				return err
+			}
+			return a.sayLoose(cmd.Context(), k)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit record")
 	c.Flags().StringVar(&request, "request", "", "the approved request that this carries out")
 	c.Flags().BoolVar(&unscanned, "unscanned", false, "destroy though no scan since shows that nothing depends on the keys")
 	return c
+}
+
+// sayLoose tells of media that no scan looks at: the manifests of it may be made
+// elsewhere.
+func (a *app) sayLoose(ctx context.Context, k *keyroom) error {
+	rec, err := k.index().Scanned(ctx)
+	if errors.Is(err, catalog.ErrNotScanned) || err == nil && rec.Loose == 0 {
+		return nil
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(a.stderr, "%d media objects that no manifest leads to were not looked at\n", rec.Loose)
+	}
+	return err
 }
 
 // remoteDestroy goes through the server, one key a request.
@@ -147,6 +164,13 @@ func (k *keyroom) destroy(ctx context.Context, kids []key.KID, unscanned bool, r
 		}
 		if err != nil {
 			return fmt.Errorf("destroy key %s: %w", kid, err)
+		}
+		id, err := journal.New(k.control).Using(ctx, kid, time.Now())
+		if err != nil {
+			return err
+		}
+		if id != "" {
+			return fmt.Errorf("destroy key %s: %w: rotation %s is not over", kid, catalog.ErrInUse, id)
 		}
 	}
 	for _, kid := range kids {

@@ -30,12 +30,16 @@ func (r ringRegistrar) Register(ctx context.Context, kid key.KID, k key.ContentK
 	return err
 }
 
-func rescan(ctx context.Context, e *rotation.Engine) (catalog.ScanRecord, error) {
-	return catalog.Rescan(ctx, e.Media, e.Index(), ringRegistrar{e.Ring}, e.Options(), e.Clock)
+// rescan indexes the engine's media root; in the place of another's only if it may.
+func rescan(ctx context.Context, e *rotation.Engine, otherRoot bool) (catalog.ScanRecord, error) {
+	o := e.Options()
+	o.OtherRoot = otherRoot
+	return catalog.Rescan(ctx, e.Media, e.Index(), ringRegistrar{e.Ring}, o, e.Clock)
 }
 
 func (a *app) scanCommand() *cobra.Command {
-	return &cobra.Command{Use: "scan [MEDIA]", Short: "Index the assets of the media root and the KIDs they use", Args: cobra.MaximumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+	var moved bool
+	c := &cobra.Command{Use: "scan [MEDIA]", Short: "Index the assets of the media root and the KIDs they use", Args: cobra.MaximumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 {
 			a.cfg.Media = args[0]
 		}
@@ -43,12 +47,14 @@ func (a *app) scanCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		rec, err := rescan(cmd.Context(), e)
+		rec, err := rescan(cmd.Context(), e, moved)
 		if err != nil {
 			return err
 		}
 		return a.printScan(cmd.Context(), e, rec)
 	}}
+	c.Flags().BoolVar(&moved, "moved", false, "the library is at another place now: forget what the index knows of the one before")
+	return c
 }
 
 func (a *app) printScan(ctx context.Context, e *rotation.Engine, rec catalog.ScanRecord) error {

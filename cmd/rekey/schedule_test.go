@@ -60,7 +60,7 @@ func TestOneRunPerTick(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := rescan(t.Context(), e); err != nil {
+	if _, err := rescan(t.Context(), e, false); err != nil {
 		t.Fatal(err)
 	}
 	rotations := func() int {
