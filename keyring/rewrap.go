@@ -81,9 +81,10 @@ func (p *pass) run(ctx context.Context) (err error) {
 		case rec.State == Destroyed: // has nothing to move
 			continue
 		case rec.KEK != p.count.KEK:
-			if moved, err = p.ring.rewrapKey(ctx, rec.KID, p.reason, key.ContentKey{}); err != nil {
-				err = p.leave(ctx, objectName(rec.KID), rec.KEK, fmt.Errorf("key %s: %w", rec.KID, err))
-			}
+			moved, err = p.move(ctx, objectName(rec.KID), rec.KEK, func() (int, error) {
+				moved, err := p.ring.rewrapKey(ctx, rec.KID, p.reason, key.ContentKey{})
+				return moved, within(err, "key "+rec.KID.String())
+			})
 		}
 		if p.settle(ctx, &p.count.Keys, moved, err) {
 			return errors.Join(p.failed...)
@@ -92,9 +93,10 @@ func (p *pass) run(ctx context.Context) (err error) {
 	for info, err := range p.ring.o.Store.List(ctx, secretPrefix) {
 		moved := 0
 		if err == nil {
-			if moved, err = p.ring.rewrapSecret(ctx, info.Key, p.reason, key.ContentKey{}); err != nil {
-				err = p.leave(ctx, info.Key, p.ring.kekOfSecret(ctx, info.Key), fmt.Errorf("secret %s: %w", info.Key, err))
-			}
+			moved, err = p.move(ctx, info.Key, p.kekOfSecret(ctx, info.Key), func() (int, error) {
+				moved, err := p.ring.rewrapSecret(ctx, info.Key, p.reason, key.ContentKey{})
+				return moved, within(err, "secret "+info.Key)
+			})
 		}
 		if p.settle(ctx, &p.count.Secrets, moved, err) {
 			break

@@ -179,7 +179,7 @@ var errLeft = errors.New("left, since it cannot be read")
 // leave says of an error that it is to be left at that, where it is, and puts that
 // on record. kek is what it is under, where that reads.
 func (p *pass) leave(ctx context.Context, name, kek string, err error) error {
-	if !p.ring.leaves || !unreadable(err) && !p.shut(ctx, kek, err) {
+	if !p.ring.leaves || !unreadable(err) && !(errors.Is(err, kms.ErrDisabled) && p.shut(ctx, kek)) {
 		return err
 	}
 	name = objectOf(err, name)
@@ -191,14 +191,29 @@ func (p *pass) leave(ctx context.Context, name, kek string, err error) error {
 	return errLeft
 }
 
-// shut reports an error of what is under a KEK that is off for good, such as a
-// rotation of before left.
-func (p *pass) shut(ctx context.Context, kek string, err error) bool {
-	if kek == "" || !errors.Is(err, kms.ErrDisabled) {
+// move moves what is under a KEK, or leaves it. Under one that is off it is not
+// even tried where it may be left: to ask for such a KEK in vain keeps others from
+// ending it.
+func (p *pass) move(ctx context.Context, name, kek string, f func() (int, error)) (moved int, err error) {
+	if p.ring.leaves && p.shut(ctx, kek) {
+		err = fmt.Errorf("%s: %w: %s", name, kms.ErrDisabled, kek)
+	} else {
+		moved, err = f()
+	}
+	if err != nil {
+		err = p.leave(ctx, name, kek, err)
+	}
+	return moved, err
+}
+
+// shut reports a KEK that is known to be off for good.
+func (p *pass) shut(ctx context.Context, kek string) bool {
+	if kek == "" || kek == p.count.KEK {
 		return false
 	}
 	off, asked := p.off[kek]
 	if !asked {
+		var err error
 		if off, err = p.ring.off(ctx, kek); err != nil {
 			return false
 		}
@@ -207,9 +222,20 @@ func (p *pass) shut(ctx context.Context, kek string, err error) bool {
 	return off
 }
 
-// kekOfSecret is what a secret is under; "" where it does not read.
-func (r *Ring) kekOfSecret(ctx context.Context, name string) string {
-	s, _, err := r.readSecret(ctx, name)
+func within(err error, what string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// kekOfSecret is what a secret is under, where it may be left; "" where it does
+// not read.
+func (p *pass) kekOfSecret(ctx context.Context, name string) string {
+	if !p.ring.leaves {
+		return ""
+	}
+	s, _, err := p.ring.readSecret(ctx, name)
 	if err != nil {
 		return ""
 	}

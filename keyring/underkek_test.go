@@ -141,6 +141,14 @@ func TestWithoutUnreadableAgain(t *testing.T) {
 		}
 		from = to
 	}
+	for _, e := range slices.Backward(b.entries(t)) {
+		if e == "kek.rotate allowed" { // the second one
+			break
+		}
+		if e == "key.rewrap failed" {
+			t.Error("what was left under a KEK that is off was opened again")
+		}
+	}
 	if _, err := b.DestroyKEK(t.Context(), b.kms, first, "end"); !errors.Is(err, ErrKEKInUse) {
 		t.Errorf("DestroyKEK: %v, want ErrKEKInUse", err)
 	}

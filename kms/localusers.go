@@ -47,7 +47,7 @@ func (l *Local) of(ctx context.Context) (s LocalStore, ok bool, err error) {
 		err = errors.New("it has no id")
 		fallthrough
 	case err != nil: // of no class of its own: it tells nothing of the folder
-		return LocalStore{}, true, fmt.Errorf("%w: tell which control store this is: %v", ErrUnavailable, err)
+		return LocalStore{}, true, fmt.Errorf("%w: tell which control store this is: %s", ErrUnavailable, err.Error())
 	}
 	l.store = s
 	return s, true, nil
