@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-6133abe0/rekey/access"
 	"github.com/seed-6133abe0/rekey/audit"
+	"github.com/seed-6133abe0/rekey/catalog"
 	"github.com/seed-6133abe0/rekey/key"
 	"github.com/seed-6133abe0/rekey/keyring"
 	"github.com/seed-6133abe0/rekey/kms"
@@ -190,10 +191,22 @@ func (a *API) unused(ctx context.Context, k key.KID) error {
 	default:
 		err = a.Engine.Index().CheckUnused(ctx, k, rec.LeftUse(a.Engine.Clock()))
 	}
+	if err == nil {
+		err = a.unplanned(ctx, k)
+	}
 	if err != nil {
 		return fmt.Errorf("destroy key %s: %w", k, err)
 	}
 	return nil
+}
+
+// unplanned fails for a key that a rotation rotates or has made, and is not over.
+func (a *API) unplanned(ctx context.Context, k key.KID) error {
+	id, err := a.Engine.Journal().Using(ctx, k, a.Engine.Clock())
+	if err == nil && id != "" {
+		err = fmt.Errorf("%w: rotation %s is not over", catalog.ErrInUse, id)
+	}
+	return err
 }
 
 // KEKs uses KEKs, describes them and ends them. The providers of package kms do,
