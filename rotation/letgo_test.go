@@ -1,12 +1,15 @@
 package rotation_test
 
 import (
+	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/seed-6133abe0/rekey/journal"
+	"github.com/seed-6133abe0/rekey/queue"
 	"github.com/seed-6133abe0/rekey/rotation"
 	"github.com/seed-6133abe0/rekey/store/storetest"
 )
@@ -81,4 +84,57 @@ func TestPausedBeforeTheFlips(t *testing.T) {
 	_, err := l.engine().Drive(t.Context(), id)
 	l.must(err)
 	l.done("resumed", id)
+}
+
+// deaf drops the parts of the first generation, as workers do that saw the pause.
+type deaf struct {
+	inline
+	asked chan struct{}
+	heard func()
+}
+
+func (q deaf) Enqueue(ctx context.Context, name string, p queue.Part) error {
+	if p.Generation == 1 {
+		select {
+		case q.asked <- struct{}{}:
+		default:
+		}
+		return nil
+	}
+	q.heard()
+	return q.inline.Enqueue(ctx, name, p)
+}
+
+// TestDriverOutlivesAPause: one that did not see the pause queues again at once what
+// others let go in it.
+func TestDriverOutlivesAPause(t *testing.T) {
+	t.Parallel()
+	l := stockedLab(t)
+	e := l.engine()
+	id := l.start(e, journal.Scheduled)
+	inner, ok := e.Queue.(inline)
+	if !ok {
+		t.Fatalf("the queue is a %T", e.Queue)
+	}
+	var once sync.Once
+	var resumed, heard time.Time
+	q := deaf{inner, make(chan struct{}, 1), func() { once.Do(func() { heard = l.clock.read() }) }}
+	e.Queue = q
+	ended := make(chan error, 1)
+	go func() {
+		_, err := e.Drive(t.Context(), id)
+		ended <- err
+	}()
+	<-q.asked
+	// Pause and resume are one step to a driver that looks now and then.
+	state, etag, err := e.Journal().State(t.Context(), id)
+	l.must(err)
+	state.Generation++
+	resumed = l.clock.read()
+	l.must(e.Journal().SetState(t.Context(), state, etag))
+	l.must(<-ended)
+	if waited := heard.Sub(resumed); waited > 15*time.Second {
+		t.Errorf("parts were queued again after %s", waited)
+	}
+	l.done("outlived", id)
 }
