@@ -26,9 +26,6 @@ import (
 	"github.com/seed-6133abe0/rekey/worker"
 )
 
-// clipKey is a key object of the fixtures: two assets of the lab use it.
-const clipKey = "clip/key.bin"
-
 // lab is one small library and rekey's own state, in directories.
 type lab struct {
 	t              *testing.T
