@@ -104,6 +104,9 @@ const (
 	// outlive its rotation. A first collection finds the keys, overwrites them,
 	// and what they were part of is found by the next.
 	sweepRounds = 5
+	// sweepIdle is in how many looks an idle worker that has worked collects its
+	// memory once more: whatever left garbage late, it does not stay.
+	sweepIdle = 5
 )
 
 // sweep forgets keys and gives the memory they were in back to the system, which
@@ -116,7 +119,7 @@ func sweep(ctx context.Context, cache *keyring.Cache, e *rotation.Engine, w *wor
 	}
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
-	rounds, ended := 0, int64(0)
+	rounds, idle, ended := 0, 0, int64(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -125,7 +128,10 @@ func sweep(ctx context.Context, cache *keyring.Cache, e *rotation.Engine, w *wor
 		case <-t.C:
 		}
 		if now := w.Ended(); cache.Sweep(ctx, over) || now != ended && cache.Empty() {
-			rounds, ended = sweepRounds, now
+			rounds, idle, ended = sweepRounds, 0, now
+		}
+		if idle++; rounds == 0 && ended > 0 && idle%sweepIdle == 0 && cache.Empty() {
+			rounds = 1
 		}
 		if rounds > 0 {
 			rounds--

@@ -38,7 +38,9 @@ type spekeLab struct {
 
 func newSPEKELab(t *testing.T, ctx context.Context, minio services.MinIO, mode string) *spekeLab {
 	t.Helper()
-	l := &spekeLab{lab: labOn(t, minio).stock(t, ctx), service: newSPEKEServer(t)}
+	on := labOn(t, minio)
+	on.program = plain
+	l := &spekeLab{lab: on.stock(t, ctx), service: newSPEKEServer(t)}
 	l.service.push = mode == "push"
 	l.configure(t, mode, "")
 	return l
