@@ -168,6 +168,10 @@ func (q *Sequencer) Run(ctx context.Context, every time.Duration, report func(er
 
 // take loads the state and the lease with it.
 func (q *Sequencer) take(ctx context.Context) (*held, error) {
+	// In this order: what is published after the state was read may be ahead of it.
+	if err := q.recall(ctx); err != nil {
+		return nil, err
+	}
 	st, etag, err := loadState(ctx, q.o.Store)
 	if err != nil {
 		return nil, err
@@ -177,7 +181,7 @@ func (q *Sequencer) take(ctx context.Context) (*held, error) {
 	if l.Owner != q.o.Owner && l.Until.After(now) {
 		return nil, fmt.Errorf("%w: %s until %s", ErrLeased, l.Owner, l.Until.Format(time.RFC3339))
 	}
-	if err := q.look(ctx, st); err != nil {
+	if err := q.look(st); err != nil {
 		return nil, err
 	}
 	h := &held{st: st, etag: etag}
@@ -190,18 +194,25 @@ func (q *Sequencer) take(ctx context.Context) (*held, error) {
 	return h, err
 }
 
-// look checks the state's checkpoint: signed by this key, and not older than one
-// seen before. What a process that began anew has seen is the published one.
-func (q *Sequencer) look(ctx context.Context, st *state) error {
-	if q.seen.Signed == nil {
-		b, _, err := store.ReadAll(ctx, q.o.Store, latestName, "", maxCheckpoint, nil)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		if c, err := OpenCheckpoint(b, q.o.Signer.Verifier()); err == nil {
-			q.seen = c
-		}
+// recall takes the published checkpoint for what a process that began anew has
+// seen.
+func (q *Sequencer) recall(ctx context.Context) error {
+	if q.seen.Signed != nil {
+		return nil
 	}
+	b, _, err := store.ReadAll(ctx, q.o.Store, latestName, "", maxCheckpoint, nil)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if c, err := OpenCheckpoint(b, q.o.Signer.Verifier()); err == nil {
+		q.seen = c
+	}
+	return nil
+}
+
+// look checks the state's checkpoint: signed by this key, and not older than one
+// seen before.
+func (q *Sequencer) look(st *state) error {
 	var c Checkpoint
 	if st.Checkpoint != "" {
 		var err error
